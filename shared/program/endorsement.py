@@ -19,7 +19,9 @@ class YoungerThan(Section):
     """The person has not yet had the birthday on which they reach `age`."""
 
     test: Literal["younger_than"]
+    """The kind of rule."""
     age: Age
+    """In years."""
     on: Occasion
     """The day on which the age counts."""
     label: Localized
@@ -30,7 +32,9 @@ class AgeAtMost(Section):
     """The person is `age` or younger: they pass until the day before the next birthday."""
 
     test: Literal["age_at_most"]
+    """The kind of rule."""
     age: Age
+    """In years."""
     on: Occasion
     """The day on which the age counts."""
     label: Localized
@@ -41,7 +45,9 @@ class BornInOrAfter(Section):
     """The year of birth alone decides; no date is needed."""
 
     test: Literal["born_in_or_after"]
+    """The kind of rule."""
     year: int = Field(ge=1900, le=2100)
+    """First year of birth that passes."""
     label: Localized
     """The rule in words, for applicants."""
 
@@ -50,7 +56,9 @@ class OfficeLevelIn(Section):
     """The office is at one of these levels, and is not one that the program never endorses for."""
 
     test: Literal["office_level_in"]
+    """The kind of rule."""
     levels: tuple[Level, ...] = Field(min_length=1)
+    """Levels that pass."""
     label: Localized
     """The rule in words, for applicants."""
 
@@ -59,6 +67,7 @@ class FilingConfirmed(Section):
     """Somebody other than the applicant has checked that they are on the ballot."""
 
     test: Literal["filing_confirmed"]
+    """The kind of rule."""
     label: Localized
     """The rule in words, for applicants."""
 
@@ -67,7 +76,9 @@ class StageReached(Section):
     """The person has reached a stage of the pipeline."""
 
     test: Literal["stage_reached"]
+    """The kind of rule."""
     stage: StageId
+    """Which one."""
     label: Localized
     """The rule in words, for applicants."""
 
@@ -82,11 +93,13 @@ class Eligibility(Section):
     """One version of the rules. All of its rules must pass."""
 
     version: Version
+    """Kept with each decision."""
     effective_from: date
     """First day of applications that it judges."""
     effective_to: date | None = None
     """Last day; left out, until further notice."""
     rules: tuple[Rule, ...] = Field(min_length=1)
+    """The rules of this version."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Eligibility:
@@ -106,18 +119,24 @@ class Statement(Section):
     """A value that applicants affirm."""
 
     id: Id
+    """Stored with the answer."""
     text: Localized
+    """What is affirmed, in the first person."""
 
 
 class ApplicationField(Section):
     """A question of the application form."""
 
     id: Id
+    """Stored with the answer."""
     kind: Literal["short_text", "long_text", "money", "whole_number", "statements"]
     """`money` is whole US cents; `statements` are boxes to affirm one by one."""
     label: Localized
+    """The question."""
     help: Localized | None = None
+    """A line under the question."""
     required: bool
+    """Whether the application can be handed in without it. For statements: whether all must be affirmed."""
     max_length: int | None = Field(default=None, ge=1, le=20_000)
     """Characters, for texts; must be given."""
     statements: tuple[Statement, ...] = ()
@@ -140,7 +159,9 @@ class ApplicationClass(Section):
     """A round of applications with a deadline."""
 
     id: Id
+    """Kept with each application."""
     label: Localized
+    """As applicants see it."""
     opens: date
     """First day, in the organization's time zone."""
     closes: date
@@ -161,8 +182,11 @@ class Application(Section):
     answer_within_days: int = Field(ge=1, le=180)
     """The promise to applicants, from the day they hand in."""
     intro: Localized
+    """A few sentences under the heading."""
     fields: tuple[ApplicationField, ...] = Field(min_length=1)
+    """Questions, in order."""
     classes: tuple[ApplicationClass, ...] = Field(min_length=1)
+    """Rounds; nobody can apply between them."""
 
     @model_validator(mode="after")
     def _unique(self) -> Application:
@@ -175,8 +199,11 @@ class Criterion(Section):
     """Something that reviewers score from 1 (weak) to 5 (strong)."""
 
     id: Id
+    """Stored with the score."""
     label: Localized
+    """As reviewers see it."""
     help: Localized | None = None
+    """A question that helps to score."""
     weight: int = Field(ge=1, le=100)
     """Share of the total, in percent; all weights add up to 100."""
 
@@ -194,6 +221,7 @@ class DeclineReason(Section):
     """Why an application was declined."""
 
     id: Id
+    """Stored with the decision."""
     label: Localized
     """As the applicant reads it."""
     reapply_after_days: int | None = Field(default=None, ge=0, le=3650)
@@ -204,6 +232,7 @@ class Embargo(Section):
     """How long an endorsement stays confidential between the decision and its announcement."""
 
     default_hours: int = Field(ge=0, le=8760)
+    """Length of an embargo that nobody sets, from the decision."""
     max_days: int = Field(ge=0, le=365)
     """Longest embargo that may be set."""
     who: tuple[Literal["staff", "reviewer"], ...] = Field(min_length=1)
@@ -214,9 +243,13 @@ class Scorecard(Section):
     """How applications are scored, decided and answered."""
 
     criteria: tuple[Criterion, ...] = Field(min_length=1)
+    """What is scored."""
     quorum: Quorum
+    """Scorecards that a decision needs."""
     decline_reasons: tuple[DeclineReason, ...] = Field(min_length=1)
+    """Reasons to choose from when declining."""
     embargo: Embargo
+    """Confidential time before an announcement."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Scorecard:

@@ -32,8 +32,11 @@ class Office(Section):
     """An office that people run for."""
 
     id: Id
+    """Named by forms and by sign-ups; keep it once it is in use."""
     label: Localized
+    """As forms show it."""
     level: Level
+    """Level of government, which eligibility rules ask for."""
     endorsable: bool | None = None
     """Whether candidates for it may be endorsed. Left out: yes, except for federal offices."""
 
@@ -47,7 +50,9 @@ class Track(Section):
     """A group with calls and material of its own, which people may join at sign-up."""
 
     id: Id
+    """Named by forms and by sign-ups; keep it once it is in use."""
     label: Localized
+    """As forms show it."""
     description: Localized
     """One sentence on who it is for."""
 
@@ -56,7 +61,9 @@ class FormField(Section):
     """One of the built-in fields, in the order in which the form shows them."""
 
     field: FieldName
+    """Which one. `name` and `email` must be there and be required."""
     required: bool = False
+    """Whether the form can be sent without it."""
     label: Localized | None = None
     """Instead of the built-in label."""
     help: Localized | None = None
@@ -79,17 +86,24 @@ class Option(Section):
     """One answer of a question to choose from."""
 
     id: Id
+    """Stored with the answer."""
     label: Localized
+    """As the form shows it."""
 
 
 class Question(Section):
     """A question of the organization's own, shown after the built-in fields."""
 
     id: Id
+    """Stored with the answer."""
     kind: Literal["short_text", "long_text", "choice", "yes_no"]
+    """What the answer looks like."""
     label: Localized
+    """The question."""
     help: Localized | None = None
+    """A line under the question."""
     required: bool = False
+    """Whether the form can be sent without an answer."""
     max_length: int | None = Field(default=None, ge=1, le=5000)
     """Characters; left out, 200 for short_text and 2000 for long_text."""
     options: tuple[Option, ...] = ()
@@ -116,14 +130,19 @@ class Form(Section):
     """A public sign-up form."""
 
     id: FormId
+    """Its page is `/f/<id>`."""
     title: Localized
+    """Heading of the page."""
     intro: Localized
+    """A few sentences under the heading."""
     role: Role
     """What the person becomes by sending it. `campaign_staff` works on campaigns; it opens no staff page."""
     body: Id
     """The legal body that collects the data."""
     fields: tuple[FormField, ...]
+    """Built-in fields, in order."""
     questions: tuple[Question, ...] = ()
+    """Questions of your own, in order."""
     consents: tuple[Id, ...]
     """Wordings offered, by id, each as a box of its own that starts unticked."""
     thank_you: Localized
@@ -148,13 +167,17 @@ class Wording(Section):
     """One version of a text that people consent to. Old versions stay, because consents name them."""
 
     id: Id
+    """The same for every version of a text; named by forms."""
     channel: Channel
+    """What people agree to receive."""
     version: Version
+    """Kept with each consent."""
     body: Id
     """The legal body that is given consent."""
     effective_from: datetime
     """With its offset from UTC; this version is shown until the next one of the same id begins."""
     text: Localized
+    """The words beside the box. A wording for texts must contain STOP and HELP."""
 
     @model_validator(mode="after")
     def _lawful(self) -> Wording:

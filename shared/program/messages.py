@@ -51,10 +51,12 @@ class Message(Section):
     """A kind of message that this program sends. Kinds that are not listed are not sent."""
 
     kind: MessageKind
+    """Which one. `welcome_confirm`, `already_known` and `sign_in` must be there."""
     delivery: Literal["link", "transactional", "bulk"] = Field(alias="class")
     """What happens when a hand-over ends unknown: `link` is sent once more, `transactional` once more after
     a wait, `bulk` and every text message never."""
     channels: tuple[Channel, ...] = Field(min_length=1)
+    """Where it goes; a text only with consent, and beside the e-mail."""
     delay_minutes: int = Field(default=0, ge=0, le=525_600)
     """Time between the event and the message."""
 
@@ -76,12 +78,15 @@ class Texting(Section):
     frequency: Localized
     """How many texts to expect, as told before consent and in the first text."""
     from_hour: int = Field(ge=8, le=20)
+    """Not before this hour."""
     until_hour: int = Field(ge=9, le=21)
+    """Not from this hour on."""
     unknown_zone: Zone
-    """Zone assumed for people whose zone is unknown, ..."""
+    """Zone assumed for people whose zone is unknown."""
     unknown_zone_from_hour: int = Field(ge=12, le=20)
-    """... with hours that suit the whole country."""
+    """Not before this hour there; noon in New York is nine in California."""
     unknown_zone_until_hour: int = Field(ge=13, le=21)
+    """Not from this hour on."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Texting:

@@ -52,7 +52,9 @@ class Organization(Section):
     tagline: Localized
     """One sentence under the name."""
     brand: Brand
+    """Colours."""
     website: Url
+    """The organization's own site."""
     contact_email: Email
     """Where people write with questions; printed in mails and on pages."""
     sender_name: Line
@@ -83,8 +85,10 @@ class LegalBody(Section):
     """A legal entity that collects data or endorses in its own name."""
 
     id: Id
+    """Named by forms, wordings and the application."""
     name: Line
     """Full legal name, printed beside consents."""
     kind: Literal["527", "501c3", "501c4", "pac", "party_committee", "llc", "other"]
     """Legal form under US law."""
     may_share_with: tuple[Share, ...] = ()
+    """What it may hand to the others; left out, nothing."""

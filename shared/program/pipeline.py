@@ -27,9 +27,11 @@ class Stage(Section):
     """A step of the pipeline. The order in the file is the order in which people see them."""
 
     id: StageId
+    """Which one; the first is `signed_up`."""
     label: Localized
+    """As people see it."""
     required: bool
-    """Whether a person must pass it before the last of the stages that come after it."""
+    """Whether an endorsement needs it; people may skip the others."""
     requires: tuple[StageId, ...] = ()
     """Stages that must be reached before this one."""
 
@@ -40,6 +42,7 @@ class IntroCalls(Section):
     capacity: int = Field(ge=1, le=5000)
     """People per call unless staff set another number."""
     minutes: int = Field(ge=15, le=240)
+    """Length of a call."""
     waiting_list: bool
     """Whether people may queue for a full call."""
     reminder_hours: tuple[int, ...]
@@ -65,6 +68,7 @@ class Weights(Section):
     base: int = Field(ge=0)
     """Any call at all."""
     same_state: int = Field(ge=0)
+    """Both live in the same state."""
     same_division: int = Field(ge=0)
     """Another state of the same census division."""
     office: int = Field(ge=0)
@@ -97,6 +101,7 @@ class Fairness(Section):
     """Whether groups that are served less often get a price that lifts them."""
 
     floors: bool
+    """Whether this is done."""
     floor_percent: int = Field(ge=50, le=100)
     """A group is lifted while its served rate is below this share of everybody's, in percent."""
 
@@ -105,14 +110,18 @@ class Outcome(Section):
     """How a call went, as the volunteer attests it."""
 
     id: Id
+    """Stored with the call."""
     label: Localized
+    """As the volunteer sees it."""
 
 
 class Missed(Section):
     """Who did not come."""
 
     by: Literal["prospect", "volunteer"]
+    """Who."""
     label: Localized
+    """As the volunteer sees it."""
 
 
 class OneOnOne(Section):
@@ -147,10 +156,13 @@ class OneOnOne(Section):
     attest_after_minutes: int = Field(ge=0, le=1440)
     """After the end of a call, when the volunteer is asked how it went."""
     outcomes: tuple[Outcome, ...] = Field(min_length=1)
+    """How a call can have gone."""
     missed: tuple[Missed, ...]
     """One entry for prospect and one for volunteer."""
     weights: Weights
+    """Points for a match."""
     fairness: Fairness
+    """Lifting groups that are served less often."""
 
     @model_validator(mode="after")
     def _consistent(self) -> OneOnOne:

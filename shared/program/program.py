@@ -45,21 +45,35 @@ class Program(Section):
     default_language: Language
     """For people who have not chosen one."""
     organization: Organization
+    """Who you are."""
     legal_bodies: tuple[LegalBody, ...] = Field(min_length=1)
+    """Legal entities that share the installation."""
     offices: tuple[Office, ...] = Field(min_length=1)
+    """Offices that people run for."""
     tracks: tuple[Track, ...]
+    """Groups to join at sign-up; may be empty: `tracks = []`."""
     forms: tuple[Form, ...] = Field(min_length=1)
+    """Public sign-up forms."""
     wordings: tuple[Wording, ...] = Field(min_length=1)
+    """Texts that people consent to."""
     stages: tuple[Stage, ...] = Field(min_length=1)
+    """The path, in the order in which people see it."""
     intro_calls: IntroCalls
+    """Group calls."""
     one_on_one: OneOnOne
+    """Calls between two people, and how they are matched."""
     eligibility: tuple[Eligibility, ...] = Field(min_length=1)
     """Versions in the order of their dates, without gap or overlap."""
     application: Application
+    """What a candidate hands in, and when."""
     scorecard: Scorecard
+    """How applications are scored and decided."""
     messages: tuple[Message, ...] = Field(min_length=1)
+    """What is sent."""
     texting: Texting
+    """When text messages may arrive."""
     privacy: Privacy
+    """How long data is kept."""
 
     _content: bytes = PrivateAttr(default=b"")
     _content_hash: str = PrivateAttr(default="")
