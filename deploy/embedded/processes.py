@@ -37,9 +37,7 @@ def _started(process: psutil.Process) -> float:
 class Process:
     """An operating system process, started here or found again by its record."""
 
-    def __init__(
-        self, process: psutil.Process, started: float, popen: subprocess.Popen[bytes] | None
-    ) -> None:
+    def __init__(self, process: psutil.Process, started: float, popen: subprocess.Popen[bytes] | None) -> None:
         self.pid = process.pid
         self.started = started
         self._process = process
@@ -73,6 +71,12 @@ class Process:
             )
         process = psutil.Process(popen.pid)
         return cls(process, _started(process), popen)
+
+    @classmethod
+    def current(cls) -> Process:
+        """The process that asks."""
+        process = psutil.Process()
+        return cls(process, _started(process), None)
 
     @classmethod
     def find(cls, record: Mapping[str, float] | None) -> Process | None:
@@ -153,9 +157,7 @@ def choose_port(remembered: int | None = None, taken: frozenset[int] = frozenset
     for port in random.SystemRandom().sample(PORTS, 200):
         if port not in taken and port_is_free(port):
             return port
-    raise StackError(
-        f"No free TCP port on 127.0.0.1 between {PORTS.start} and {PORTS.stop - 1}: stop what holds them."
-    )
+    raise StackError(f"No free TCP port on 127.0.0.1 between {PORTS.start} and {PORTS.stop - 1}: stop what holds them.")
 
 
 def demand_port(port: int, what: str) -> int:
