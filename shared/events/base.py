@@ -1,0 +1,55 @@
+"""What every event is: a frozen model that knows its type and its topic."""
+
+import builtins
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+
+from shared.events.topics import Topic
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.\-]{0,63}$")]
+"""A snake-case identifier out of the program file or a closed list: never free text."""
+
+Moment = AwareDatetime
+"""An aware time; written in UTC."""
+
+
+class Event(BaseModel):
+    """Something that happened. Ids, states and coarse facts; no name, contact or free text on internal topics.
+
+    Unknown fields are ignored, so that a reader of today accepts what a later writer adds. The event's own id,
+    time, sequence and correlation travel in the envelope (`shared.events.envelope`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: ClassVar[str]
+    topic: ClassVar[Topic]
+    personal_data: ClassVar[str] = "person ids"
+    registry: ClassVar[dict[str, builtins.type["Event"]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if "type" not in cls.__dict__:
+            return
+        if cls.type in Event.registry:
+            raise TypeError(f"Event type {cls.type} is declared twice; give {cls.__name__} a type of its own.")
+        if cls.topic.key not in cls.model_fields:
+            raise TypeError(f"{cls.__name__} lacks {cls.topic.key}, the key of its topic {cls.topic.name}.")
+        Event.registry[cls.type] = cls
+
+    @property
+    def key(self) -> str:
+        """The aggregate's id: key of the record, and what orders it."""
+        return str(getattr(self, self.topic.key))
+
+    @property
+    def person_ids(self) -> tuple[UUID, ...]:
+        """Every person the event speaks of, by the fields whose names end in `person_id` or name a party."""
+        names = ("person_id", "prospect_id", "volunteer_id", "reviewer_id")
+        return tuple(value for name in names if isinstance(value := getattr(self, name, None), UUID))
+
+
+__all__ = ["Code", "Event", "Moment"]

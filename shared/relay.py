@@ -1,0 +1,225 @@
+"""The relay: moves outbox rows to Kafka, in order, and deletes them after the broker's acknowledgement.
+
+Two relays never write for one group of shards at a time. The lease in `outbox_groups` chooses the owner; it does
+not fence one that hangs, or whose producer retries while the broker is away. The fence is the transactional id,
+one per service and group: when a successor starts its producer, the broker refuses everything the predecessor
+still has in flight (`ProducerFenced`), so an older record can never land behind a newer one.
+
+Each round: read rows in order, begin a transaction, send, wait for every acknowledgement, commit it, delete the
+rows where the epoch still is ours. After any error the producer is thrown away (an idempotent producer that met a
+non-retriable error stays wedged) and the round starts again from the table.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+
+from shared import metrics
+from shared.db import Pool
+from shared.events.envelope import new_id
+from shared.log import get_logger
+from shared.outbox import SHARDS
+
+log = get_logger("relay")
+
+GROUPS = 4
+ROWS_PER_SHARD = 500
+LEASE_SECONDS = 15.0
+# Stop sending well before the lease ends.
+MARGIN_SECONDS = 5.0
+BUSY_SECONDS, IDLE_SECONDS = 0.02, 0.25
+MAX_REQUEST_BYTES = 1_000_000
+
+# SKIP LOCKED picks groups, never rows: two relays that look at once get different ones.
+CLAIM = """
+    UPDATE outbox_groups SET owner = $1, epoch = epoch + 1,
+           lease_until = clock_timestamp() + make_interval(secs => $2)
+    WHERE grp IN (SELECT grp FROM outbox_groups WHERE lease_until < clock_timestamp()
+                  ORDER BY grp FOR UPDATE SKIP LOCKED)
+    RETURNING grp, epoch
+"""
+
+RENEW = """
+    UPDATE outbox_groups SET lease_until = clock_timestamp() + make_interval(secs => $3)
+    WHERE grp = $1 AND epoch = $2
+    RETURNING grp
+"""
+
+RELEASE = "UPDATE outbox_groups SET owner = NULL, lease_until = '-infinity' WHERE grp = $1 AND epoch = $2"
+
+# Ascending ids within each shard; served by the primary key.
+READ = """
+    SELECT row.* FROM unnest($1::smallint[]) AS wanted (shard)
+    CROSS JOIN LATERAL (
+        SELECT shard, id, topic, key, headers, payload FROM outbox
+        WHERE outbox.shard = wanted.shard ORDER BY id LIMIT $2) AS row
+"""
+
+# Nothing is deleted by a relay whose epoch has passed. Locks the group's row, so a claim waits for it.
+DELETE = """
+    WITH mine AS (SELECT 1 FROM outbox_groups WHERE grp = $1 AND epoch = $2 FOR SHARE)
+    DELETE FROM outbox USING unnest($3::smallint[], $4::bigint[]) AS sent (shard, id)
+    WHERE outbox.shard = sent.shard AND outbox.id = sent.id AND EXISTS (SELECT 1 FROM mine)
+"""
+
+
+def shards_of(group: int) -> list[int]:
+    """The shards that a group owns."""
+    return [shard for shard in range(SHARDS) if shard % GROUPS == group]
+
+
+class LeaseLost(Exception):
+    """Another relay owns the group now; stop at once and leave its rows to it."""
+
+
+class Relay:
+    """Relays the outbox of one service while it holds leases; `run` ends when cancelled."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        service: str,
+        bootstrap: str,
+        lease_seconds: float = LEASE_SECONDS,
+        margin_seconds: float = MARGIN_SECONDS,
+    ) -> None:
+        self._pool = pool
+        self._service = service
+        self._bootstrap = bootstrap
+        self._owner = f"{socket.gethostname()}-{new_id()}"
+        self._lease_seconds = lease_seconds
+        self._margin_seconds = margin_seconds
+        self._groups: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Claim free groups and relay them, until cancelled; then finish the rounds under way and release."""
+        try:
+            while True:
+                claimed = await self._pool.fetch(CLAIM, self._owner, self._lease_seconds)
+                for row in claimed:
+                    self._groups[row["grp"]] = asyncio.create_task(self._relay_group(row["grp"], row["epoch"]))
+                await asyncio.sleep(self._lease_seconds / 3)
+                for group, task in list(self._groups.items()):
+                    if task.done():
+                        del self._groups[group]
+                        if error := task.exception():
+                            raise error
+        finally:
+            for task in self._groups.values():
+                task.cancel()
+            await asyncio.gather(*self._groups.values(), return_exceptions=True)
+            self._groups.clear()
+
+    async def _relay_group(self, group: int, epoch: int) -> None:
+        """Rounds for one group while the lease holds; returns when it is lost."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._hold_producer(group, epoch)
+                except LeaseLost:
+                    log.warning("lease_lost", group=group, epoch=epoch)
+                    return
+                except Exception as error:  # noqa: BLE001 (whatever it was: a new producer, the same rows)
+                    failures += 1
+                    metrics.RELAY_ERRORS.labels(type(error).__name__).inc()
+                    log.warning("producer_discarded", group=group, error=type(error).__name__, detail=str(error)[:200])
+                    await asyncio.sleep(min(0.2 * 2**failures, 5.0))
+                    if not await self._renew(group, epoch):
+                        return
+        finally:
+            with contextlib.suppress(Exception):
+                await asyncio.shield(self._pool.execute(RELEASE, group, epoch))
+
+    async def _renew(self, group: int, epoch: int) -> bool:
+        return await self._pool.fetchval(RENEW, group, epoch, self._lease_seconds) is not None
+
+    async def _hold_producer(self, group: int, epoch: int) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=f"hustings-{self._service}-relay-{group}",
+            transactional_id=f"hustings.{self._service}.relay.{group}",
+            transaction_timeout_ms=10_000,
+            enable_idempotence=True,
+            acks="all",
+            compression_type="lz4",
+            linger_ms=5,
+            max_request_size=MAX_REQUEST_BYTES,
+            request_timeout_ms=10_000,
+            retry_backoff_ms=200,
+        )
+        loop = asyncio.get_running_loop()
+        round_seconds = self._lease_seconds - self._margin_seconds
+        try:
+            async with asyncio.timeout(round_seconds):
+                await producer.start()
+            renewed_at = loop.time() - self._lease_seconds
+            while True:
+                if loop.time() - renewed_at > self._lease_seconds / 3:
+                    asked_at = loop.time()
+                    if not await self._renew(group, epoch):
+                        raise LeaseLost
+                    renewed_at = asked_at
+                async with asyncio.timeout_at(renewed_at + round_seconds):
+                    sent = await self._round(producer, group, epoch)
+                await asyncio.sleep(BUSY_SECONDS if sent else IDLE_SECONDS)
+        finally:
+            # A producer that is stuck in retries must not keep the loop from its successor.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(3):
+                    await producer.stop()
+
+    async def _round(self, producer: AIOKafkaProducer, group: int, epoch: int) -> int:
+        rows = await self._pool.fetch(READ, shards_of(group), ROWS_PER_SHARD)
+        if not rows:
+            return 0
+        try:
+            await self._send(producer, rows)
+        except MessageSizeTooLargeError:
+            # One oversized record must not hold up the rest: find it by sending one by one.
+            await self._send_singly(producer, group, epoch, rows)
+            return len(rows)
+        await self._delete(group, epoch, rows)
+        return len(rows)
+
+    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> None:
+        async with producer.transaction():
+            acknowledgements = [
+                await producer.send(
+                    row["topic"],
+                    value=row["payload"],
+                    key=row["key"].encode(),
+                    headers=[(name, value.encode()) for name, value in orjson.loads(row["headers"])],
+                )
+                for row in rows
+            ]
+            await asyncio.gather(*acknowledgements)
+
+    async def _send_singly(self, producer: AIOKafkaProducer, group: int, epoch: int, rows: Sequence[Any]) -> None:
+        blocked: set[str] = set()
+        for row in rows:
+            if row["key"] in blocked:
+                continue
+            try:
+                await self._send(producer, [row])
+            except MessageSizeTooLargeError:
+                # The row stays, its key waits, and the outbox's age raises the alert.
+                log.error("record_too_large", topic=row["topic"], key=row["key"], row=row["id"])
+                blocked.add(row["key"])
+            else:
+                await self._delete(group, epoch, [row])
+
+    async def _delete(self, group: int, epoch: int, rows: Sequence[Any]) -> None:
+        status = await self._pool.execute(
+            DELETE, group, epoch, [row["shard"] for row in rows], [row["id"] for row in rows]
+        )
+        metrics.RELAYED.inc(len(rows))
+        if status == "DELETE 0":
+            raise LeaseLost

@@ -1,0 +1,233 @@
+"""The web application that every service starts from: correlation, limits, headers, sessions, errors, probes."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import metrics
+from shared.events.envelope import new_id
+from shared.settings import ServiceSettings
+from shared.web import problems, sessions
+from shared.web.pages import Pages
+from shared.web.text import _
+
+BODY_LIMIT_BYTES = 32 * 1024
+CORRELATION = re.compile(r"^[A-Za-z0-9\-]{8,64}$")
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
+    " connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action {form_action}; frame-ancestors {ancestors}"
+)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Probe = Callable[[], Awaitable[str | None]]
+
+
+def create_app(
+    *,
+    service: str,
+    settings: ServiceSettings,
+    pages: Pages,
+    routers: Sequence[APIRouter],
+    ready: Probe,
+    alive: Probe,
+    lifespan: Lifespan | None = None,
+    body_limits: dict[str, int] | None = None,
+    embeddable: Sequence[str] = (),
+    frame_ancestors: Sequence[str] = (),
+) -> FastAPI:
+    """A FastAPI application with everything that is the same in each service.
+
+    `ready` and `alive` return None, or the sentence that says what is wrong. `body_limits` maps a path prefix to a
+    larger limit in bytes than the usual 32 KiB. `embeddable` are path prefixes that `frame_ancestors` may frame.
+    """
+    app = FastAPI(title=f"Hustings {service}", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.settings = settings
+    app.state.pages = pages
+    app.state.service = service
+    app.state.public_url = settings.public_url(service)
+    for router in routers:
+        app.include_router(router)
+    app.router.routes.extend(pages.routes())
+    _add_probes(app, ready, alive)
+    problems.install(app, pages)
+    own = [settings.public_url(name) for name in ("signup", "matching", "notifications", "endorsement")]
+    form_action = " ".join(["'self'", *sorted({_origin(url) for url in own})])
+    app.add_middleware(
+        Edge,
+        settings=settings,
+        pages=pages,
+        public_url=app.state.public_url,
+        body_limits=body_limits or {},
+        embeddable=tuple(embeddable),
+        policy=POLICY.format(form_action=form_action, ancestors="'none'"),
+        embed_policy=POLICY.format(form_action=form_action, ancestors=" ".join(frame_ancestors) or "*"),
+        secure=app.state.public_url.startswith("https://"),
+    )
+    return app
+
+
+class Edge:
+    """The outermost layer: what holds for every request, whatever route it meets."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: ServiceSettings,
+        pages: Pages,
+        public_url: str,
+        body_limits: dict[str, int],
+        embeddable: tuple[str, ...],
+        policy: str,
+        embed_policy: str,
+        secure: bool,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._pages = pages
+        self._public_url = public_url
+        self._body_limits = body_limits
+        self._embeddable = embeddable
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+        if secure:
+            self._headers.append((b"strict-transport-security", b"max-age=63072000; includeSubDomains"))
+        self._policy = (b"content-security-policy", policy.encode())
+        self._embed_policy = (b"content-security-policy", embed_policy.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("x-correlation-id", "")
+        correlation_id = given if CORRELATION.match(given) else str(new_id())
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
+        scope.setdefault("state", {})
+        scope["state"]["correlation_id"] = correlation_id
+        token = sessions.token_of(request)
+        principal = sessions.verify(token, self._settings.session_public_key) if token else None
+        scope["state"]["principal"] = principal
+        began, status = time.perf_counter(), 500
+        path = request.url.path
+        policy = self._embed_policy if self._embeddable and path.startswith(self._embeddable) else self._policy
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    *self._headers,
+                    policy,
+                    (b"x-correlation-id", correlation_id.encode()),
+                ]
+                if policy is self._policy:
+                    message["headers"].append((b"x-frame-options", b"DENY"))
+            await send(message)
+
+        try:
+            refusal = self._refuse(request, principal is not None)
+            limit = self._limit(path)
+            if refusal is None and int(request.headers.get("content-length") or 0) > limit:
+                refusal = self._too_large(request, limit)
+            if refusal is not None:
+                await refusal(scope, receive, send_with_headers)
+                return
+            try:
+                await self._app(scope, _limited(receive, limit), send_with_headers)
+            except _TooLarge:
+                await self._too_large(request, limit)(scope, receive, send_with_headers)
+        finally:
+            route = problems.route_of(request)
+            metrics.REQUEST_SECONDS.labels(route, str(status)).observe(time.perf_counter() - began)
+
+    def _limit(self, path: str) -> int:
+        for prefix, limit in self._body_limits.items():
+            if path.startswith(prefix):
+                return limit
+        return BODY_LIMIT_BYTES
+
+    def _refuse(self, request: Request, signed_in: bool) -> Response | None:
+        length = request.headers.get("content-length", "0")
+        if not length.isdigit():
+            return problems.answer(request, self._pages, 400, "bad_request", _("The Content-Length is not a number."))
+        by_cookie = signed_in and "authorization" not in request.headers
+        changes = request.method not in ("GET", "HEAD", "OPTIONS")
+        if changes and by_cookie and not sessions.same_origin(request, self._public_url):
+            message = _("This form was sent from another site. Open the page here and send it again.")
+            return problems.answer(request, self._pages, 403, "foreign_origin", message)
+        return None
+
+    def _too_large(self, request: Request, limit: int) -> Response:
+        message = _("That is more than %(kib)d KiB, the most that fits here. Shorten it and send it again.",
+                    kib=limit // 1024)  # fmt: skip
+        return problems.answer(request, self._pages, 413, "too_large", message, headers={"Connection": "close"})
+
+
+class _TooLarge(Exception):
+    """More body came than the route takes."""
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise _TooLarge
+        return message
+
+    return counted
+
+
+def _add_probes(app: FastAPI, ready: Probe, alive: Probe) -> None:
+    async def probe(check: Probe) -> Response:
+        problem = await check()
+        return JSONResponse(
+            {"status": "ok"} if problem is None else {"status": "failing", "reason": problem},
+            status_code=200 if problem is None else 503,
+            headers={"Cache-Control": "no-store"},
+        )
+
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return await probe(alive)
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        return await probe(ready)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics_page() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _origin(url: str) -> str:
+    scheme, _sep, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
+
+
+def client_address(request: Request) -> str:
+    """The address to hold a rate against: the peer's, or the one that the trusted proxies report."""
+    hops: int = request.app.state.settings.trusted_proxies
+    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    if hops and len(forwarded) >= hops:
+        return forwarded[-hops]
+    return request.client.host if request.client else "unknown"

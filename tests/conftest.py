@@ -1,0 +1,58 @@
+"""Real Kafka and real PostgreSQL for the tests: one server each per run, one cloned database per test."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.kafka import Kafka
+from deploy.embedded.postgres import Postgres
+from tests.harness import Database, Databases
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A running server."""
+    server = Postgres(tmp_path_factory.mktemp("postgres")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A running broker without topics."""
+    broker = Kafka(tmp_path_factory.mktemp("kafka")).start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def template_databases(postgres: Postgres) -> Databases:
+    """Migrated once per service, cloned per test."""
+    return Databases(postgres)
+
+
+@pytest.fixture
+async def databases(template_databases: Databases) -> AsyncIterator["DatabaseFactory"]:
+    """A function that clones a migrated database of a service: `await databases("signup")`."""
+    async with AsyncExitStack() as stack:
+        yield DatabaseFactory(template_databases, stack)
+
+
+class DatabaseFactory:
+    """Clones databases and drops them when the test ends."""
+
+    def __init__(self, templates: Databases, stack: AsyncExitStack) -> None:
+        self._templates = templates
+        self._stack = stack
+
+    async def __call__(self, service: str) -> Database:
+        """A fresh, migrated database of `service`."""
+        return await self._stack.enter_async_context(self._templates.clone(service))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository's root."""
+    return Path(__file__).parent.parent
