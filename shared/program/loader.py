@@ -51,7 +51,8 @@ def parse(content: bytes, name: str) -> Program:
         return Program.model_validate(_frozen(document), context=context)
     except ValidationError as error:
         positions = Positions(content)
-        faults = [_fault(details, document) for details in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        faults = [_fault(entry, document) for entry in _without_echoes(details)]
         location, sentence = min(faults, key=lambda fault: positions.line(fault[0]))
         raise ProgramError(f"{name}:{positions.line(location)}: {sentence}.") from error
 
@@ -63,6 +64,12 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_frozen(item) for item in value)
     return value
+
+
+def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """A misspelt key is both unknown and missing: the unknown one is at the line to correct."""
+    misspelt = {entry["loc"][:-1] for entry in details if entry["type"] == "extra_forbidden"}
+    return [entry for entry in details if not (entry["type"] == "missing" and entry["loc"][:-1] in misspelt)]
 
 
 def _syntax_sentence(message: str, name: str, text: str) -> str:

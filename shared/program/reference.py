@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from shared.program.program import Program
-from shared.program.vocabulary import LANGUAGE_NAMES, Localized, Section
+from shared.program.vocabulary import LANGUAGE_NAMES, Localized, Section, Zone
 
 _INTRODUCTION = """\
 # The program file
@@ -79,7 +79,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _value(field: FieldInfo) -> str:
-    annotation = field.annotation
+    annotation = Zone if list(get_args(Zone)[1:]) == field.metadata else field.annotation
     bounds = _bounds(field.metadata)
     arguments = [item for item in get_args(annotation) if item is not type(None)]
     if get_origin(annotation) is types.UnionType and len(arguments) == 1:
@@ -88,6 +88,8 @@ def _value(field: FieldInfo) -> str:
 
 
 def _described(annotation: Any, pattern: str = "") -> str:
+    if annotation == Zone:
+        return "IANA time zone"
     if hasattr(annotation, "__metadata__"):
         pattern = _pattern(annotation.__metadata__) or pattern
         return _described(annotation.__origin__, pattern)

@@ -15,7 +15,7 @@ LANGUAGE_NAMES: Mapping[str, str] = {"en": "English", "es": "Spanish"}
 Location = tuple[str | int, ...]
 
 
-class Misfit(ValueError):  # noqa: N818 - a fact about the file, not a failure of the program
+class Misfit(ValueError):
     """Raised by a validator: what is wrong and the remedy, without the final full stop.
 
     `location` is relative to the section that raises it, so that the loader can name the line of the
@@ -28,7 +28,7 @@ class Misfit(ValueError):  # noqa: N818 - a fact about the file, not a failure o
         self.location = location
 
 
-class UnknownId(LookupError):  # noqa: N818 - read by people as it is
+class UnknownId(LookupError):
     """The program has no such form, office, track, ...: the sentence lists those it has."""
 
 
