@@ -99,7 +99,8 @@ class Postgres:
     def start(self) -> Self:
         self.dir.mkdir(parents=True, exist_ok=True)
         self._state = json.loads(self._state_file.read_text()) if self._state_file.exists() else {}
-        self.process = Process.find(self._state.get("process"))
+        if self.process is None or not self.process.running():
+            self.process = Process.find(self._state.get("process"))
         if self.process is None:
             demand_disk(self.dir, _DISK_BYTES, "PostgreSQL")
             self._launch()
