@@ -183,11 +183,12 @@ def _read_time(text: str) -> time | None:
     compact = text.replace(".", "").replace("\u202f", " ").upper().strip()
     meridiem = compact[-2:] if compact.endswith(("AM", "PM")) else ""
     clock = compact.removesuffix(meridiem).strip() if meridiem else compact
-    hour_text, _colon, minute_text = clock.partition(":")
+    hour_text, _colon, rest = clock.partition(":")
+    minute_text, _colon, _seconds = rest.partition(":")
     minute_text = minute_text or ("00" if meridiem else "")
     if not (hour_text.isascii() and hour_text.isdigit() and minute_text.isascii() and minute_text.isdigit()):
         return None
-    hour, minute = int(hour_text), int(minute_text[:2])
+    hour, minute = int(hour_text), int(minute_text)
     if meridiem:
         if not 1 <= hour <= 12:
             return None
@@ -203,7 +204,11 @@ def read_date(values: Mapping[str, object], name: str, errors: FieldErrors, *, r
             errors.add(name, _("Enter a date"))
         return None
     try:
-        return date(*(int(part) for part in parts))
+        year, month, day = (int(part) for part in parts)
+        found = date(year, month, day)
     except ValueError:
+        found = None
+    if found is None or found.year < 1000:
         errors.add(name, _("Enter a real date with month, day and a four-digit year, like 11 3 2026"))
         return None
+    return found

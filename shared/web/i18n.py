@@ -59,7 +59,7 @@ def translate(text: Text, language: str, translations: Translations, default_lan
     if isinstance(text, Message):
         translated = str(translations.gettext(text.english))
         values = {
-            name: translate(value, language, translations, default_language)  # type: ignore[arg-type]
+            name: translate(value, language, translations, default_language)
             if isinstance(value, Message) or hasattr(value, "get")
             else value
             for name, value in text.values.items()
@@ -139,9 +139,7 @@ def problems(owner: Owner, language: str, shared: Catalog | None = None) -> list
             continue
         if not all(translations) or entry.fuzzy:
             found.append(f"{owner.name}: {key!r} is not translated in {path.name}")
-        elif any(not set(_PLACEHOLDER.findall(text)) <= set(_PLACEHOLDER.findall(key)) for text in translations) or set(
-            _PLACEHOLDER.findall(key)
-        ) != set(_PLACEHOLDER.findall(str(translations[-1]))):
+        elif any(_placeholders(str(text)) != _placeholders(key) for text in translations):
             found.append(f"{owner.name}: {key!r} has other %(names)s in {path.name} than in English")
     return found
 

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime, format_skeleton, format_time, format_timedelta, get_day_names
+from babel.dates import format_date, format_datetime, format_time, format_timedelta, get_day_names
 from babel.numbers import format_currency, format_decimal, format_percent
 from jinja2 import (
     ChoiceLoader,
@@ -174,6 +174,10 @@ class Pages:
         stem, dot, suffix = name.rpartition(".")
         return f"/{self.service}/static/{stem}.{self._assets[name].digest}{dot}{suffix}"
 
+    def static_file(self, name: str) -> bytes:
+        """The bytes of a static file as they are served; KeyError when there is no such file."""
+        return self._assets[name].body
+
     def routes(self) -> list[Route]:
         """The route that serves the static files, under the service's own prefix."""
         return [Route(f"/{self.service}/static/{{name}}", self._serve_asset, methods=["GET"])]
@@ -253,7 +257,7 @@ def local_time(moment: datetime, zone: str | None = None, *, language: str) -> s
         raise ValueError("local_time needs an aware datetime: a naive one names no moment")
     locale = locale_of(language)
     local = moment.astimezone(ZoneInfo(zone) if zone else UTC)
-    day = format_skeleton("yMMMMEEEEd", local, locale=locale)
+    day = format_date(local, "full", locale=locale)
     return f"{day}, {format_time(local, 'short', locale=locale)} {format_datetime(local, 'zzz', locale=locale)}"
 
 
