@@ -82,6 +82,7 @@ def _wait_until_ready(home: Home, supervisor: Process) -> None:
                 if state["phase"] == "ready":
                     return
                 if state["phase"] == "failed":
+                    supervisor.wait(DOWN_SECONDS)
                     raise StackError(said)
                 if state["phase"] in {"stopping", "stopped"} and not supervisor.running():
                     raise StackError("The stack was stopped while it started: start it again.")

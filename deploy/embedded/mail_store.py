@@ -245,7 +245,9 @@ def _message(row: tuple[int, str, str, str, bytes]) -> dict[str, Any]:
 def parse_mail(raw: bytes) -> dict[str, Any]:
     """`{from, subject, text, html, attachments, headers, message_id}` of a mail.
 
-    `text` and `html` are "" where the mail has no such part; a header that comes twice is joined by newlines.
+    `text` and `html` are "" where the mail has no such part, and their lines end in a newline alone;
+    attachments are exactly what came, text as text and the rest in base64. A header that comes twice is joined
+    by newlines.
     """
     try:
         return _parse(raw)
@@ -279,14 +281,14 @@ def text_message(sender: str, body: str) -> dict[str, Any]:
 
 def _body(mail: EmailMessage, kind: str) -> str:
     part = mail.get_body(preferencelist=(kind,))
-    return "" if part is None else _text(part)
+    return "" if part is None else _text(part).replace("\r\n", "\n")
 
 
 def _text(part: MIMEPart) -> str:
     payload = part.get_payload(decode=True)
     content = payload if isinstance(payload, bytes) else b""
     try:
-        return content.decode(part.get_content_charset("utf-8"), "replace").replace("\r\n", "\n")
+        return content.decode(part.get_content_charset("utf-8"), "replace")
     except LookupError:  # a charset nobody knows
         return content.decode("utf-8", "replace")
 
