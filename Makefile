@@ -1,0 +1,86 @@
+# Hustings. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+REQUIREMENTS := deploy/requirements/dev.txt
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Hustings needs Python 3.11 or newer; run 'make PYTHON=/path/to/python3.11 …'."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	  || { echo "Python could not make a virtual environment; install its venv module (Debian: python3-venv)."; exit 1; }
+	@echo "Installing the pinned packages into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(REQUIREMENTS)
+	@touch $@
+
+.PHONY: install
+install: $(STAMP) ## Make the virtual environment with pinned, hashed packages
+
+.PHONY: up
+up: $(STAMP) ## Run the whole system here and print its addresses
+	@$(BIN)/python -m deploy.embedded up
+
+.PHONY: down
+down: $(STAMP) ## Stop the system; its data stays
+	@$(BIN)/python -m deploy.embedded down
+
+.PHONY: reset
+reset: $(STAMP) ## Stop the system and wipe its data
+	@$(BIN)/python -m deploy.embedded reset $(if $(YES),--yes,)
+
+.PHONY: status
+status: $(STAMP) ## Show the processes of the running system
+	@$(BIN)/python -m deploy.embedded status
+
+.PHONY: logs
+logs: $(STAMP) ## Show the logs (NAME=signup FOLLOW=1)
+	@$(BIN)/python -m deploy.embedded logs $(NAME) $(if $(FOLLOW),-f,)
+
+.PHONY: demo
+demo: $(STAMP) ## Send a crowd through the running system (PEOPLE=300 VOLUNTEERS=40 SEED=2017)
+	@$(BIN)/python -m deploy.demo $(if $(PEOPLE),--prospects $(PEOPLE),) $(if $(VOLUNTEERS),--volunteers $(VOLUNTEERS),) $(if $(SEED),--seed $(SEED),)
+
+.PHONY: test
+test: $(STAMP) ## Pass every test, with a real Kafka, PostgreSQL and browser
+	@deploy/browser.sh
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: unit
+unit: $(STAMP) ## The tests without I/O
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## Format, lint, types, import rules, translations
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m shared.web.i18n check
+
+.PHONY: format
+format: $(STAMP) ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: check
+check: lint test ## What continuous integration runs
+
+.PHONY: contract
+contract: $(STAMP) ## Generate the event catalogue, AsyncAPI document and JSON Schemas
+	@$(BIN)/python -m shared.events.document
+
+.PHONY: requirements
+requirements: $(STAMP) ## Compile the hashed requirements from pyproject.toml
+	@$(BIN)/python -m deploy.requirements.compile
+
+.PHONY: css
+css: ## Compile the stylesheet (needs Node.js)
+	@cd shared/web/styles && npm install --silent --no-package-lock --no-audit --no-fund && npm run --silent build

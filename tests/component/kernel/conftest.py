@@ -1,0 +1,65 @@
+"""A service that is only a kernel: the backbone's tables, a counter per person, no pages of its own."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+
+from deploy.embedded.kafka import Kafka
+from shared.broker import create_topics
+from shared.db import Pool, create_pool
+from shared.events.envelope import Received
+from shared.events.topics import Topic
+from shared.inbox import Inbox
+from shared.program import Program, load
+from shared.work import Work, Workshop
+from tests.conftest import DatabaseFactory
+from tests.harness import PROGRAM_2025, Database
+
+
+@dataclass
+class Kernel:
+    """A pool on a fresh database, and ways to begin work on it."""
+
+    database: Database
+    pool: Pool
+    workshop: Workshop
+    handled: list[UUID] = field(default_factory=list)
+
+    async def count(self, table: str) -> int:
+        """Rows in a table of the backbone."""
+        return int(await self.pool.fetchval(f"SELECT count(*) FROM {table}"))
+
+    def inbox(self, routes: dict[type, Callable[[Work, Sequence[Received]], Awaitable[None]]]) -> Inbox:
+        """An inbox with these routes."""
+        return Inbox(self.workshop, routes)
+
+
+@pytest.fixture(scope="session")
+def program() -> Program:
+    """The 2025 program."""
+    return load(PROGRAM_2025)
+
+
+@pytest.fixture
+async def kernel(databases: DatabaseFactory, program: Program) -> AsyncIterator[Kernel]:
+    """A kernel on a clone of an empty service's database, with a table for effects."""
+    database = await databases("notifications")
+    await database.execute("CREATE TABLE effects (event_id uuid NOT NULL, person_id uuid NOT NULL, note text)")
+    pool = await create_pool(database.dsn, service="test", size=16)
+    yield Kernel(database, pool, Workshop(pool, program, "test"))
+    await pool.close()
+
+
+_topic_count = 0
+
+
+@pytest.fixture
+async def topic(kafka: Kafka) -> Topic:
+    """A topic of its own for one test, three partitions, keyed by person."""
+    global _topic_count
+    _topic_count += 1
+    made = Topic(f"test.topic_{_topic_count}", key="person_id")
+    await create_topics(kafka.bootstrap, [made], partitions=3)
+    return made
