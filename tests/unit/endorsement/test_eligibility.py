@@ -232,7 +232,7 @@ def test_verdict_as_json_has_this_shape() -> None:
         (
             applicant(birth_date=date(1984, 1, 15)),
             "en",
-            "You are 40 or younger on election day. We counted 41 years on November 4, 2025, which is above the limit.",
+            "We counted 41 years on November 4, 2025, which is above the limit.",
         ),
         (
             applicant(birth_date=date(1984, 1, 15)),
