@@ -75,7 +75,7 @@ check: lint test ## What continuous integration runs
 
 .PHONY: contract
 contract: $(STAMP) ## Generate the event catalogue, AsyncAPI document and JSON Schemas
-	@$(BIN)/python -m shared.events.document
+	@$(BIN)/python -m deploy.contract
 
 .PHONY: requirements
 requirements: $(STAMP) ## Compile the hashed requirements from pyproject.toml
