@@ -1,0 +1,1 @@
+"""One transaction each: what pages, JSON, events and timers have in common."""

@@ -1,0 +1,1 @@
+"""HTTP in: pages, JSON, and the internal interface."""
