@@ -8,6 +8,7 @@ import gzip
 import json
 import sys
 import zlib
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     solution = solve_in_child(problem, deadline, Options(floors=not given.no_floors, seed=given.seed))
     for match in solution.assignments:
         print(answer_line(match))
-    bound = f", at least {solution.utility / solution.bound:.2%} of the optimum" if solution.bound else ""
+    share = floor(10_000 * solution.utility / solution.bound) / 100 if solution.bound else 100
+    bound = "" if solution.bound is None else f", at least {share:.2f}% of the optimum"
     prices = "".join(f", {name} +{price}" for name, price in sorted(solution.group_prices.items()))
     times = "".join(f", {name} {value:.1f} s" for name, value in solution.seconds.items())
     print(

@@ -2,7 +2,8 @@
 
 1. Shortlist edges, solve the flow, recover prices.
 2. Price out every possible call; while some would gain and the bound is not yet met, add them and solve again.
-3. With floors on: raise the prices of groups that are served too rarely, solve again, until they are or can't be.
+3. Even the volunteers' load, on the edges near the optimum.
+4. With floors on: raise the prices of groups that are served too rarely, solve again, until they are or can't be.
 
 `publish` hears the edges and each improved choice, so that a child process that is stopped has left its best.
 """
@@ -72,34 +73,43 @@ def fallback(tables: Tables, edges: Edges, options: Options) -> Choice:
 def optimize(tables: Tables, edges: Edges, options: Options, publish: Publish, seconds: dict[str, float]) -> Choice:
     """Flow, pricing and floors. Raises flow.FlowError when the solver fails."""
     rng = np.random.default_rng([options.seed, 2])
-    groups = floors.watched(tables.problem)
-    best: _Round | None = None
-    count, limit = 0, None
-    for _ in range(options.pricing_rounds):
-        count += 1
-        best = _Round(tables, edges, np.zeros(tables.candidates, dtype=np.int64), options.load_step, seconds)
+    nothing = np.zeros(tables.candidates, dtype=np.int64)
+    best = _Round(tables, edges, nothing, 0, seconds)
+    count, limit = 1, None
+    while True:
         total, upper, gaining = best.priced_out(rng, seconds)
         limit = upper if limit is None else min(limit, upper)
         publish(best.choice(count, limit, {}))
         before = len(edges)
         edges = edges.joined(gaining, tables.slots)
-        if len(edges) == before or total >= options.close_enough * upper:
+        met = total >= options.close_enough * limit
+        if met or len(edges) == before or count >= options.pricing_rounds:
             break
-    assert best is not None
-    if not options.floors:
-        return best.choice(count, limit, {})
+        best = _Round(tables, edges, nothing, 0, seconds)
+        count += 1
 
-    near = best.near(floors.NEAR)
+    near = best.near(NEAR)
     prices: dict[str, int] = {}
+    if options.load_step:
+        best = _Round(tables, near, nothing, options.load_step, seconds)
+        count += 1
+        publish(best.choice(count, limit, prices))
+    if not options.floors:
+        return best.choice(count, limit, prices)
+    groups = floors.watched(tables.problem)
     for _ in range(options.floor_rounds):
         higher = floors.raised(groups, prices, best.matched, best.net, best.reachable, floors.ceiling(tables))
         if higher == prices:
             break
-        count += 1
         prices = higher
         best = _Round(tables, near, groups.bonus(prices), options.load_step, seconds)
+        count += 1
         publish(best.choice(count, limit, prices))
     return best.choice(count, limit, prices)
+
+
+NEAR = 250
+"""Points: edges further than this from being chosen are left out once the optimum is known."""
 
 
 class _Round:
@@ -142,7 +152,16 @@ class _Round:
     def choice(self, rounds: int, limit: int | None, prices: dict[str, int]) -> Choice:
         candidate, slot = self.edges.candidate[self.chosen], self.edges.slot[self.chosen]
         paid = {name: price for name, price in prices.items() if price}
-        return Choice(candidate, slot, self.found.slot[slot], "flow", len(self.edges), rounds, limit, paid)
+        return Choice(
+            candidate,
+            slot,
+            self.found.slot[slot] - self.found.load[self.tables.slot_bucket[slot]],
+            "flow",
+            len(self.edges),
+            rounds,
+            limit,
+            paid,
+        )
 
 
 _UNREACHABLE = np.iinfo(np.int32).min
@@ -159,9 +178,10 @@ def solve(problem: Problem, options: Options | None = None, publish: Publish = l
     publish(edges)
     last: list[Choice] = []
 
-    def keep(choice: Choice) -> None:
-        last[:] = [choice]
-        publish(choice)
+    def keep(message: Edges | Choice) -> None:
+        if isinstance(message, Choice):
+            last[:] = [message]
+        publish(message)
 
     try:
         choice = optimize(tables, edges, options, keep, seconds)
@@ -229,8 +249,8 @@ def finish(tables: Tables, choice: Choice, seconds: dict[str, float]) -> Solutio
         conditions = (language, requirement, permitted, block.feasible[left])
         with_room = np.full(len(left), has_room.sum())
         counts = np.stack([with_room, *(condition.sum(axis=1) for condition in conditions)], axis=1)
-        stated: list[bool] = tables.candidate_free[block.start + left].any(axis=1).tolist()
-        for row, has_hours, count in zip(left.tolist(), stated, counts.tolist(), strict=True):
+        stated: Bools = np.any(tables.candidate_free[block.start + left], axis=1)
+        for row, has_hours, count in zip(left.tolist(), stated.tolist(), counts.tolist(), strict=True):
             candidate = problem.candidates[block.start + row]
             unmatched.append(Unmatched(candidate.id, _reason(has_hours, count), *count))
     matched: Bools = call_of >= 0

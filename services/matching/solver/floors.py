@@ -17,8 +17,6 @@ TARGET = 0.9
 AIM = 0.93
 """A price is raised for this rate, so that it need not be raised again and again."""
 OVERSHOOT = 0.5
-NEAR = 250
-"""Points: edges further than this from being chosen are left out while prices are raised."""
 SMALLEST_STEP = 10
 SMALLEST_GROUP = 20
 """Below this a rate is chance, and a price for it would favour single people."""

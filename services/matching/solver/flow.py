@@ -28,10 +28,12 @@ class FlowError(RuntimeError):
 
 @dataclass(frozen=True)
 class Prices:
-    """Duals: `slot` [S] the price of each slot, its bucket's included; `bucket` [B] that of each bucket alone."""
+    """Duals: `slot` [S] the price of each slot, its bucket's included; `bucket` [B] that of each bucket alone, of
+    which `load` is for evening the load, not for scarcity."""
 
     slot: Ints
     bucket: Ints
+    load: Ints
 
 
 def optimum(tables: Tables, edges: Edges, value: Ints, load_step: int) -> Ints:
@@ -89,7 +91,7 @@ def prices(tables: Tables, edges: Edges, value: Ints, chosen: Ints, load_step: i
     price = np.zeros(tables.slots, dtype=np.int64)
     bucket_price = np.zeros(len(tables.bucket_room), dtype=np.int64)
     if not len(edges):
-        return Prices(price, bucket_price)
+        return Prices(price, bucket_price, bucket_price)
     mine = np.full(tables.candidates, -1, dtype=np.int64)
     mine[edges.candidate[chosen]] = chosen
     matched = mine >= 0
@@ -105,7 +107,8 @@ def prices(tables: Tables, edges: Edges, value: Ints, chosen: Ints, load_step: i
     slot_used = used[slots]
 
     calls = np.bincount(tables.slot_bucket[edges.slot[chosen]], minlength=len(bucket_price))
-    bucket_price[:] = np.where(calls > 0, (calls - 1 + tables.bucket_used) * load_step, 0)
+    load = np.where(calls > 0, (calls - 1 + tables.bucket_used) * load_step, 0)
+    bucket_price = load
     for _ in range(len(slots) + 1):
         net = np.where(matched, my_value - price[my_slot], 0)
         asked = np.maximum(price[slots], np.maximum.reduceat(worth - net[candidate], begins))
@@ -115,7 +118,7 @@ def prices(tables: Tables, edges: Edges, value: Ints, chosen: Ints, load_step: i
         if np.array_equal(asked, price[slots]) and np.array_equal(now, bucket_price):
             break
         price[slots], bucket_price = asked, now
-    return Prices(np.maximum(price, bucket_price[tables.slot_bucket]), bucket_price)
+    return Prices(np.maximum(price, bucket_price[tables.slot_bucket]), bucket_price, load)
 
 
 def bound(tables: Tables, found: Prices, most: Ints) -> int:
