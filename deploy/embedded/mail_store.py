@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes
-from email.message import EmailMessage, MIMEPart
-from email.policy import default as default_policy
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -249,28 +251,53 @@ def parse_mail(raw: bytes) -> dict[str, Any]:
     attachments are exactly what came, text as text and the rest in base64. A header that comes twice is joined
     by newlines.
     """
-    try:
-        return _parse(raw)
-    except (ValueError, TypeError, AttributeError, LookupError):
-        # The standard parser gives up on some malformed headers: what came is kept and shown as it is.
-        return text_message("", raw.decode("utf-8", "replace"))
-
-
-def _parse(raw: bytes) -> dict[str, Any]:
-    mail = message_from_bytes(raw, policy=default_policy)
+    mail = message_from_bytes(raw)
     headers: dict[str, str] = {}
-    for name, value in mail.items():
-        text = str(value)
+    for name, value in mail.raw_items():
+        text = _header(value)
         headers[name] = f"{headers[name]}\n{text}" if name in headers else text
+    bodies: dict[str, str] = {}
+    attachments: list[dict[str, Any]] = []
+    for part in _leaves(mail):
+        kind = part.get_content_type()
+        shown = kind in {"text/plain", "text/html"} and part.get_content_disposition() != "attachment"
+        if shown and kind not in bodies:
+            bodies[kind] = _text(part).replace("\r\n", "\n")
+        else:
+            attachments.append(_attachment(part))
     return {
         "from": headers.get("From", ""),
         "subject": headers.get("Subject", ""),
-        "text": _body(mail, "plain"),
-        "html": _body(mail, "html"),
-        "attachments": [_attachment(part) for part in mail.iter_attachments()],
+        "text": bodies.get("text/plain", ""),
+        "html": bodies.get("text/html", ""),
+        "attachments": attachments,
         "headers": headers,
         "message_id": headers.get("Message-ID", headers.get("Message-Id", "")),
     }
+
+
+def _leaves(part: Message) -> Iterator[Message]:
+    """The parts that are no containers; a forwarded message counts as one part."""
+    inner = part.get_payload()
+    if part.get_content_maintype() == "multipart" and isinstance(inner, list):
+        for child in inner:
+            if isinstance(child, Message):
+                yield from _leaves(child)
+    else:
+        yield part
+
+
+# The standard library's newer policy parses every header by grammar: 3 ms a mail, against 0.1 ms like this.
+def _header(value: object) -> str:
+    # Raw UTF-8 in a header arrives as surrogates.
+    text = str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    folded = re.sub(r"\r?\n(?=[ \t])", "", text)
+    if "=?" not in folded:
+        return folded
+    try:
+        return str(make_header(decode_header(folded)))
+    except (HeaderParseError, LookupError, ValueError):
+        return folded  # what no parser understands is shown as it came
 
 
 def text_message(sender: str, body: str) -> dict[str, Any]:
@@ -279,26 +306,21 @@ def text_message(sender: str, body: str) -> dict[str, Any]:
     return {"from": sender, "text": body, **empty}
 
 
-def _body(mail: EmailMessage, kind: str) -> str:
-    part = mail.get_body(preferencelist=(kind,))
-    return "" if part is None else _text(part).replace("\r\n", "\n")
-
-
-def _text(part: MIMEPart) -> str:
+def _text(part: Message) -> str:
     payload = part.get_payload(decode=True)
     content = payload if isinstance(payload, bytes) else b""
     try:
-        return content.decode(part.get_content_charset("utf-8"), "replace")
+        return content.decode(part.get_content_charset() or "utf-8", "replace")
     except LookupError:  # a charset nobody knows
         return content.decode("utf-8", "replace")
 
 
-def _attachment(part: Any) -> dict[str, Any]:
+def _attachment(part: Message) -> dict[str, Any]:
     payload = part.get_payload(decode=True)
     content = payload if isinstance(payload, bytes) else part.as_bytes()
     is_text = part.get_content_maintype() == "text"
     return {
-        "filename": part.get_filename() or "",
+        "filename": _header(part.get_filename() or ""),
         "content_type": part.get_content_type(),
         "size": len(content),
         "content": _text(part) if is_text else base64.b64encode(content).decode(),

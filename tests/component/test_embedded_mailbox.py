@@ -223,3 +223,8 @@ async def test_mail_store_passes_on_that_the_disk_refused(tmp_path: Path) -> Non
 def test_parse_mail_keeps_what_no_parser_understands() -> None:
     parsed = parse_mail(b"Content-Type: text/plain; charset=no-such\r\nSubject: =?broken?=\r\n\r\nhi \xff\r\n")
     assert (parsed["subject"], parsed["text"]) == ("=?broken?=", "hi �\n")
+
+
+def test_parse_mail_reads_raw_utf8_and_folded_headers() -> None:
+    parsed = parse_mail("From: José <j@example.org>\r\nSubject: one\r\n two\r\n\r\nx".encode())
+    assert (parsed["from"], parsed["subject"]) == ("José <j@example.org>", "one two")
