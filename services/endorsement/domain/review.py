@@ -13,6 +13,7 @@ from uuid import UUID
 
 from services.endorsement.domain.eligibility import Result
 from shared.program import Criterion, DeclineReason, Embargo, Quorum
+from shared.web.text import Message, _
 
 Aliases = Mapping[UUID, UUID]
 """From a merged person id to the one it was merged into."""
@@ -25,7 +26,7 @@ class Refusal:
     """A rule said no. `code` is stable; `sentence` tells the person who tried what to do."""
 
     code: str
-    sentence: str
+    sentence: Message
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,12 @@ def recusal(person: UUID, file: File, aliases: Aliases) -> Refusal | None:
     """Why a person may have no part in this file. Asked at opening, at scoring and at deciding."""
     me, candidate = resolve(person, aliases), resolve(file.candidate, aliases)
     if me == candidate:
-        return Refusal("own_file", "This is your own application; leave it to others.")
+        return Refusal("own_file", _("This is your own application; leave it to others."))
     for advice in file.advice:
         if (resolve(advice.advisor, aliases), resolve(advice.candidate, aliases)) == (me, candidate):
-            return Refusal(
-                "advised", f"You advised this person ({advice.kind}), so you are recused; leave it to others."
-            )
+            return Refusal("advised", _("You advised this person, so you are recused; leave it to others."))
     if any(entry.has_conflict and resolve(entry.reviewer, aliases) == me for entry in file.declarations):
-        return Refusal("declared", "You declared a conflict of interest; leave this file to others.")
+        return Refusal("declared", _("You declared a conflict of interest; leave this file to others."))
     return None
 
 
@@ -141,7 +140,7 @@ def may_open(person: UUID, file: File, aliases: Aliases) -> Refusal | None:
         return refusal
     me = resolve(person, aliases)
     if not any(resolve(entry.reviewer, aliases) == me for entry in file.declarations):
-        return Refusal("undeclared", "Say first whether you have a conflict of interest; then the file opens.")
+        return Refusal("undeclared", _("Say first whether you have a conflict of interest; then the file opens."))
     return None
 
 
@@ -152,14 +151,17 @@ def check_scores(criteria: Iterable[Criterion], scores: Mapping[str, int]) -> Re
     """Every criterion needs a whole number from 1 to 5, and there are no others."""
     known = [criterion.id for criterion in criteria]
     if missing := [name for name in known if name not in scores]:
-        return Refusal("score_missing", f"Score every criterion; still open: {', '.join(missing)}.")
+        return Refusal("score_missing", _("Score every criterion; still open: %(names)s.", names=", ".join(missing)))
     for name, score in scores.items():
         if name not in known:
-            return Refusal("score_unknown", f"There is no criterion {name}; score {', '.join(known)}.")
+            return Refusal(
+                "score_unknown",
+                _("There is no criterion %(name)s; score %(known)s.", name=name, known=", ".join(known)),
+            )
         if not LOWEST_SCORE <= score <= HIGHEST_SCORE:
             return Refusal(
                 "score_out_of_range",
-                f"The score for {name} is {score}; use {LOWEST_SCORE} to {HIGHEST_SCORE}.",
+                _("The score for %(name)s is %(score)s; use 1 to 5.", name=name, score=score),
             )
     return None
 
@@ -171,7 +173,7 @@ def may_score(
     if (refusal := may_open(person, file, aliases)) is not None:
         return refusal
     if file.is_decided:
-        return Refusal("already_decided", "This application is decided; scores can no longer change.")
+        return Refusal("already_decided", _("This application is decided; scores can no longer change."))
     return check_scores(criteria, scores)
 
 
@@ -227,9 +229,11 @@ def may_endorse(person: UUID, file: File, state: Standing, aliases: Aliases) -> 
     if (refusal := _may_decide(person, file, aliases)) is not None:
         return refusal
     if file.eligibility == "ineligible":
-        return Refusal("not_eligible", "This person does not meet the rules; decline instead.")
+        return Refusal("not_eligible", _("This person does not meet the rules; the application is closed."))
     if file.eligibility == "undetermined":
-        return Refusal("eligibility_open", "A fact for eligibility is missing; add it and evaluate again.")
+        return Refusal(
+            "eligibility_open", _("A fact for eligibility is missing; ask the candidate to supply it, then decide.")
+        )
     return _needs_quorum(state)
 
 
@@ -246,13 +250,16 @@ def may_decline(
         return refusal
     known = [entry.id for entry in reasons]
     if reason not in known:
-        return Refusal("reason_unknown", f"There is no reason {reason}; use one of {', '.join(known)}.")
+        return Refusal(
+            "reason_unknown",
+            _("There is no reason %(reason)s; use one of %(known)s.", reason=reason, known=", ".join(known)),
+        )
     return None if file.eligibility == "ineligible" else _needs_quorum(state)
 
 
 def _may_decide(person: UUID, file: File, aliases: Aliases) -> Refusal | None:
     if file.is_decided:
-        return Refusal("already_decided", "This application is decided; a new version needs a new review.")
+        return Refusal("already_decided", _("This application is decided. A new version of it needs a new review."))
     return recusal(person, file, aliases)
 
 
@@ -261,8 +268,14 @@ def _needs_quorum(state: Standing) -> Refusal | None:
         return None
     return Refusal(
         "no_quorum",
-        f"{state.counted} of {state.quorum_size} scorecards are in, {state.outside} of {state.quorum_outside} "
-        "from outside the staff; ask for the missing ones.",
+        _(
+            "%(counted)s of %(size)s scorecards are in, %(outside)s of %(wanted)s from outside the staff; ask for the"
+            " missing ones.",
+            counted=state.counted,
+            size=state.quorum_size,
+            outside=state.outside,
+            wanted=state.quorum_outside,
+        ),
     )
 
 
@@ -285,13 +298,16 @@ def may_set_embargo(policy: Embargo, decided_at: datetime, until: datetime, role
     `at` is now; an embargo cannot be set to end in the past.
     """
     if role not in policy.who:
-        return Refusal("embargo_role", f"Only {' and '.join(policy.who)} may set an embargo; ask one of them.")
+        return Refusal(
+            "embargo_role",
+            _("Only these roles may set an embargo: %(roles)s. Ask one of them.", roles=", ".join(policy.who)),
+        )
     if until < at:
-        return Refusal("embargo_past", f"The embargo would end before now; choose {at.isoformat()} or later.")
-    if until > (latest := decided_at + timedelta(days=policy.max_days)):
+        return Refusal("embargo_past", _("The embargo would end before now; choose a later time."))
+    if until > decided_at + timedelta(days=policy.max_days):
         return Refusal(
             "embargo_too_long",
-            f"An embargo lasts {policy.max_days} days at most; choose {latest.isoformat()} or earlier.",
+            _("An embargo lasts %(days)s days at most; choose an earlier time.", days=policy.max_days),
         )
     return None
 
@@ -299,13 +315,16 @@ def may_set_embargo(policy: Embargo, decided_at: datetime, until: datetime, role
 def may_announce(person: UUID, decision: Decision, at: datetime, aliases: Aliases) -> Refusal | None:
     """To announce: an endorsement, by somebody other than who decided, once the embargo has ended."""
     if not decision.endorses:
-        return Refusal("not_endorsed", "This application was declined; there is nothing to announce.")
+        return Refusal("not_endorsed", _("This application was declined; there is nothing to announce."))
     if resolve(person, aliases) == resolve(decision.decided_by, aliases):
-        return Refusal("same_person", "You decided this yourself; somebody else has to announce it.")
+        return Refusal("same_person", _("You decided this yourself; somebody else has to announce it."))
     if decision.embargo_until is not None and at < decision.embargo_until:
         return Refusal(
             "embargoed",
-            f"The embargo lasts until {decision.embargo_until.isoformat()}; announce it then.",
+            _(
+                "The embargo lasts until %(until)s; announce it then, or approve it now for that moment.",
+                until=f"{decision.embargo_until:%Y-%m-%d %H:%M} UTC",
+            ),
         )
     return None
 
@@ -315,13 +334,13 @@ def may_rescind(
 ) -> Refusal | None:
     """To rescind: an announced endorsement, once, by two people, with a reason."""
     if not is_announced:
-        return Refusal("not_announced", "This endorsement is not announced yet; there is nothing to take back.")
+        return Refusal("not_announced", _("This endorsement is not announced yet; there is nothing to take back."))
     if is_rescinded:
-        return Refusal("already_rescinded", "This endorsement is rescinded already; nothing is left to do.")
+        return Refusal("already_rescinded", _("This endorsement is rescinded already; nothing is left to do."))
     if not reason.strip():
-        return Refusal("reason_missing", "Write down why the endorsement is rescinded.")
+        return Refusal("reason_missing", _("Write down why the endorsement is rescinded."))
     if resolve(proposed_by, aliases) == resolve(confirmed_by, aliases):
-        return Refusal("same_person", "You proposed this yourself; somebody else has to confirm it.")
+        return Refusal("same_person", _("You proposed this yourself; somebody else has to confirm it."))
     return None
 
 
@@ -348,10 +367,10 @@ def may_reapply(
     if not same_candidacy:
         return None
     if decision.endorses:
-        return Refusal("already_endorsed", "You are endorsed for this candidacy; there is no need to apply.")
+        return Refusal("already_endorsed", _("You are endorsed for this candidacy; there is no need to apply."))
     start = reapply_from(decision, reasons)
     if start is None:
-        return Refusal("never_again", "This decision is final for this candidacy; write to us with questions.")
+        return Refusal("never_again", _("This decision is final for this candidacy; write to us with questions."))
     if at < start:
-        return Refusal("too_early", f"You can apply again from {start.date().isoformat()}; your draft is kept.")
+        return Refusal("too_early", _("You can apply again from %(day)s.", day=start.date().isoformat()))
     return None
