@@ -39,6 +39,8 @@ from shared.work import Work, Workshop
 log = get_logger("inbox")
 
 MAX_ATTEMPTS = 8
+# Longer than any topic keeps a record, and than an operator takes to redrive one.
+KEEP_SEEN_DAYS = 60
 
 Handler: TypeAlias = Callable[[Work, Sequence[Received]], Awaitable[None]]
 Routes: TypeAlias = Mapping[type[Event], Handler]
@@ -92,6 +94,11 @@ TAKE_PARKED = """
 MARK_PARKED = """
     UPDATE parked SET attempts = $2, status = $3, error = $4,
            retry_at = clock_timestamp() + make_interval(secs => $5) WHERE id = $1
+"""
+# Served by inbox_seen_seen_at_idx; bounded, so that it never holds anybody up.
+PRUNE_SEEN = """
+    DELETE FROM inbox_seen WHERE ctid IN (
+        SELECT ctid FROM inbox_seen WHERE seen_at < now() - make_interval(days => $1) LIMIT 5000)
 """
 DELETE_PARKED = "DELETE FROM parked WHERE id = $1"
 
@@ -312,6 +319,12 @@ class Inbox:
             )
             return
         await work.connection.execute(DELETE_PARKED, row["id"])
+
+    async def run_pruning(self) -> None:
+        """Remove ids that can't come again, until cancelled."""
+        while True:
+            status = await self._workshop.pool.execute(PRUNE_SEEN, KEEP_SEEN_DAYS)
+            await asyncio.sleep(1 if status == "DELETE 5000" else 3600)
 
     async def run_retries(self) -> None:
         """Try parked records until cancelled."""

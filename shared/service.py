@@ -140,6 +140,7 @@ class Service:
             if self.parts.routes:
                 self._spawn("consumer", self._consume)
                 self._spawn("parked", self._inbox.run_retries)
+                self._spawn("pruning", self._inbox.run_pruning)
             if self.parts.timers:
                 self._spawn("timers", lambda: timetable.run(self.context.workshop, self.parts.timers))
             for name, loop in self.parts.loops.items():
@@ -175,7 +176,7 @@ class Service:
             try:
                 await loop()
                 return
-            except TRANSIENT as fault:
+            except (*TRANSIENT, KafkaError) as fault:
                 log.warning("task_put_off", task=name, error=type(fault).__name__)
             except Exception as error:
                 log.error("task_failed", task=name, exc_info=error)

@@ -10,6 +10,7 @@ from uuid import UUID
 from shared import outbox
 from shared.db import Connection, Pool
 from shared.events import Event
+from shared.events.envelope import Received
 
 if TYPE_CHECKING:
     from shared.program import Program
@@ -31,11 +32,14 @@ class Work:
     causation_id: UUID | None = None
     outgoing: list[outbox.Outgoing] = field(default_factory=list)
 
-    def emit(self, *events: Event) -> None:
-        """Append these events with this transaction's commit; lost, like everything else, with its rollback."""
-        self.outgoing.extend(
-            outbox.Outgoing(event, self.now, self.correlation_id, self.causation_id) for event in events
-        )
+    def emit(self, *events: Event, cause: Received | None = None) -> None:
+        """Append these events with this transaction's commit; lost, like everything else, with its rollback.
+
+        A handler that acts on several events at once names the one that each is a consequence of as `cause`.
+        """
+        correlation_id = cause.correlation_id if cause else self.correlation_id
+        causation_id = cause.id if cause else self.causation_id
+        self.outgoing.extend(outbox.Outgoing(event, self.now, correlation_id, causation_id) for event in events)
 
     async def flush(self) -> None:
         """Append what was emitted; the last statement of a transaction."""

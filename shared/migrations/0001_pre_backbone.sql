@@ -69,14 +69,15 @@ CREATE TABLE inbox_offsets (
     PRIMARY KEY (topic, partition)
 );
 
--- Which events have had their effect. Partitioned by the UTC day of the event's own time, so that a repeat meets
--- its twin in the same partition and old days can be dropped whole; the default partition takes what has none yet.
+-- Which events have had their effect. The UTC day of the event's own time leads the key, so that new rows land
+-- together; rows are kept longer than any topic (seen_at is wall-clock time) and then removed a few at a time.
 CREATE TABLE inbox_seen (
     event_day date NOT NULL,
     event_id  uuid NOT NULL,
+    seen_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (event_day, event_id)
-) PARTITION BY RANGE (event_day);
-CREATE TABLE inbox_seen_default PARTITION OF inbox_seen DEFAULT;
+);
+CREATE INDEX inbox_seen_seen_at_idx ON inbox_seen USING brin (seen_at);
 
 -- Records that failed, queued per key: the head is tried again, later events of the key wait behind it.
 CREATE TABLE parked (
