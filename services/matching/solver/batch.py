@@ -80,11 +80,9 @@ def optimize(tables: Tables, edges: Edges, options: Options, publish: Publish, s
         total, upper, gaining = best.priced_out(rng, seconds)
         limit = upper if limit is None else min(limit, upper)
         publish(best.choice(count, limit, {}))
-        before = len(edges)
-        edges = edges.joined(gaining, tables.slots)
-        met = total >= options.close_enough * limit
-        if met or len(edges) == before or count >= options.pricing_rounds:
+        if total >= options.close_enough * limit or not len(gaining) or count >= options.pricing_rounds:
             break
+        edges = best.near(NEAR).joined(gaining, tables.slots)
         best = _Round(tables, edges, nothing, 0, seconds)
         count += 1
 
@@ -109,7 +107,8 @@ def optimize(tables: Tables, edges: Edges, options: Options, publish: Publish, s
 
 
 NEAR = 250
-"""Points: edges further than this from being chosen are left out once the optimum is known."""
+"""Points: edges further than this from being chosen are left out after the first flow; pricing finds any that was
+needed after all."""
 
 
 class _Round:

@@ -16,6 +16,9 @@ from services.matching.solver.tables import Block, Int32s, Ints, Tables
 
 BEST = 15
 RANDOM = 5
+EARLIEST = 4
+OTHER_SLOTS = 4
+"""Of the slots a pair shares, the first EARLIEST and about OTHER_SLOTS more: three weeks of evenings are much alike."""
 GAINING = 8
 
 
@@ -68,18 +71,23 @@ def shortlist(tables: Tables, rng: np.random.Generator, best: int = BEST, extra:
             drawn = (rng.random((len(some), extra)) * count[some, None]).astype(np.int64)
             chosen[some[:, None], columns[first[some, None] + drawn]] = True
         row, volunteer = np.nonzero(chosen)
-        found.append(_expand(tables, row + block.start, volunteer, block.fit[row, volunteer]))
+        found.append(_expand(tables, row + block.start, volunteer, block.fit[row, volunteer], rng))
     return _concatenated(found)
 
 
-def _expand(tables: Tables, candidate: Ints, volunteer: Ints, fit: Int32s) -> Edges:
-    """Pairs into edges: one for each free slot they share."""
+def _expand(tables: Tables, candidate: Ints, volunteer: Ints, fit: Int32s, rng: np.random.Generator) -> Edges:
+    """Pairs into edges: one for each free slot they share, the earliest and a random few when they are many."""
     count = tables.first_slot[volunteer + 1] - tables.first_slot[volunteer]
     pair = np.repeat(np.arange(len(count)), count)
     begin = np.cumsum(count) - count
     slot = np.arange(len(pair)) - np.repeat(begin, count) + tables.first_slot[volunteer][pair]
     shared = tables.candidate_free[candidate[pair], tables.slot_time[slot]]
     pair, slot = pair[shared], slot[shared]
+    nth = np.arange(len(pair)) - np.searchsorted(pair, pair)
+    many = np.bincount(pair, minlength=len(count))[pair]
+    drawn = rng.random(len(pair)) * (many - EARLIEST) < OTHER_SLOTS
+    kept = (nth < EARLIEST) | drawn
+    pair, slot = pair[kept], slot[kept]
     points = fit[pair] + tables.slot_soon[slot]
     return Edges(candidate[pair].astype(np.int32), slot.astype(np.int32), points.astype(np.int32))
 
