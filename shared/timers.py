@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from shared import metrics
-from shared.db import TRANSIENT
+from shared.db import is_transient
 from shared.errors import Rejected
 from shared.log import get_logger
 from shared.work import Work, Workshop
@@ -93,9 +93,9 @@ async def fire_due(workshop: Workshop, actions: Mapping[str, Action], *, batch: 
             except Rejected as no:
                 # The rule looked again and found that the moment has passed: that is an answer, not a fault.
                 log.info("timer_moot", kind=timer.kind, owner=timer.owner_key, code=no.code)
-            except TRANSIENT:
-                raise
-            except Exception as error:  # noqa: BLE001 (the one place where a timer's fate is decided)
+            except Exception as error:
+                if is_transient(error):
+                    raise
                 await _put_back(work, row, error)
     return len(due)
 
