@@ -11,6 +11,7 @@ FastStream carries the lifecycle, the consume loop and the stop; everything else
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,13 +19,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import IllegalStateError, KafkaError, TopicAlreadyExistsError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from shared import metrics
-from shared.db import TRANSIENT, Pool
+from shared.db import TRANSIENT, Pool, is_transient
 from shared.events import Topic
 from shared.inbox import Inbox, Record, stored_offsets
 from shared.log import get_logger
@@ -119,16 +120,27 @@ class Consumer:
                 [Record(r.topic, r.partition, r.offset, r.key, r.headers, r.value) for r in records],
                 cluster_id=self.cluster_id,
             )
-        except TRANSIENT as fault:
+        except Exception as fault:
+            # Whatever it was: an error that leaves here would let the next commit pass the batch.
             self._failures += 1
             low, high = BACKOFF_SECONDS
-            pause = random.uniform(0.5, 1.0) * min(high, low * 2**self._failures)  # noqa: S311 (jitter)
-            log.warning(
-                "batch_put_off", records=len(records), error=type(fault).__name__, pause_seconds=round(pause, 2)
+            # The exponent is bounded: an outage of hours must not end in an overflow.
+            pause = random.uniform(0.5, 1.0) * min(high, low * 2 ** min(self._failures, 10))  # noqa: S311 (jitter)
+            log.log(
+                logging.WARNING if is_transient(fault) else logging.ERROR,
+                "batch_put_off",
+                records=len(records),
+                error=type(fault).__name__,
+                pause_seconds=round(pause, 2),
+                exc_info=None if is_transient(fault) else fault,
             )
             self._idle.set()
             await asyncio.sleep(pause)
-            await message.nack()
+            try:
+                await message.nack()
+            except IllegalStateError:
+                # The partitions were taken away meanwhile; the assignment has set the offsets of those that stayed.
+                log.info("partitions_gone", records=len(records))
         else:
             self._failures = 0
             try:
@@ -154,8 +166,7 @@ class Consumer:
         wanted = sorted(partitions)
         if consumer is None or not wanted:
             return
-        stored = await self._stored(wanted)
-        ends = await consumer.end_offsets(wanted)
+        stored, ends = await self._stored(wanted, consumer)
         problems = []
         for tp in wanted:
             if (tp.topic, tp.partition) not in stored:
@@ -183,11 +194,15 @@ class Consumer:
             if tp not in fresh:
                 consumer.seek(tp, stored[tp.topic, tp.partition][1])
 
-    async def _stored(self, wanted: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[str, int]]:
+    async def _stored(
+        self, wanted: Sequence[TopicPartition], consumer: AIOKafkaConsumer
+    ) -> tuple[dict[tuple[str, int], tuple[str, int]], dict[TopicPartition, int]]:
+        """The database's offsets and the broker's ends, asked until both answer: without them nothing is read."""
         while True:
             try:
-                return await stored_offsets(self._pool, [(tp.topic, tp.partition) for tp in wanted])
-            except TRANSIENT as fault:
+                stored = await stored_offsets(self._pool, [(tp.topic, tp.partition) for tp in wanted])
+                return stored, await consumer.end_offsets(wanted)
+            except (*TRANSIENT, KafkaError) as fault:
                 log.warning("offsets_unreadable", error=type(fault).__name__)
                 await asyncio.sleep(1)
 
