@@ -20,6 +20,7 @@ from shared.events.base import Event
 
 CONTENT_TYPE = "application/json"
 SEQUENCE_DIGITS = 20
+EARLIEST_YEAR, LATEST_YEAR = 1970, 9000
 
 
 def new_id() -> UUID:
@@ -91,9 +92,15 @@ def payload_of(event: Event) -> bytes:
 def raw_headers_as_json(headers: Sequence[tuple[str, bytes | None]]) -> str:
     """Any headers, broken ones too, as JSON that keeps every byte (undecodable ones as backslash escapes)."""
     pairs = [
-        [name, None if value is None else value.decode("utf-8", errors="backslashreplace")] for name, value in headers
+        [_without_nul(name), None if value is None else _without_nul(value.decode("utf-8", errors="backslashreplace"))]
+        for name, value in headers
     ]
-    return orjson.dumps(pairs).decode().replace("\\u0000", "\\\\x00")
+    return orjson.dumps(pairs).decode()
+
+
+def _without_nul(text: str) -> str:
+    """PostgreSQL's text holds every character but this one."""
+    return text.replace("\x00", "\\x00")
 
 
 def decode(
@@ -137,6 +144,8 @@ def decode(
         raise Unprocessable("one of the headers ce_id, ce_time, ce_sequence is malformed") from None
     if time.tzinfo is None:
         raise Unprocessable("header ce_time has no offset from UTC")
+    if not EARLIEST_YEAR <= time.year <= LATEST_YEAR:
+        raise Unprocessable("header ce_time is out of range")
     try:
         event = cls.model_validate_json(value or b"")
     except ValidationError as invalid:
@@ -150,11 +159,16 @@ def decode(
         time=time,
         sequence=sequence,
         key=event.key,
-        correlation_id=attributes.get("correlation_id"),
+        correlation_id=_printable(attributes.get("correlation_id")),
         topic=topic,
         partition=partition,
         offset=offset,
     )
+
+
+def _printable(correlation_id: str | None) -> str | None:
+    """The correlation id, unless it is nothing that we would have written: it goes into text columns and logs."""
+    return correlation_id if correlation_id and correlation_id.isprintable() and len(correlation_id) <= 128 else None
 
 
 def json_schema(cls: type[Event]) -> dict[str, Any]:
