@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from shared import metrics, people
-from shared.db import TRANSIENT, Connection, Pool
+from shared.db import Connection, Pool, is_transient
 from shared.errors import Rejected, Unprocessable
 from shared.events import Event
 from shared.events.envelope import Received, Unknown, decode, raw_headers_as_json
@@ -39,6 +39,7 @@ from shared.work import Work, Workshop
 log = get_logger("inbox")
 
 MAX_ATTEMPTS = 8
+UNKNOWN_PAUSE_SECONDS = 60.0
 # Longer than any topic keeps a record, and than an operator takes to redrive one.
 KEEP_SEEN_DAYS = 60
 
@@ -77,7 +78,7 @@ GET_PARKED_KEYS = """
 INSERT_PARKED = """
     INSERT INTO parked (topic, key, event_id, event_type, partition, record_offset, headers, value, error, retry_at,
                         attempts)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp() + make_interval(secs => $10), $11)
+    VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, clock_timestamp() + make_interval(secs => $10), $11)
     ON CONFLICT (event_id) DO NOTHING
 """
 INSERT_QUARANTINED = """
@@ -141,9 +142,9 @@ class Inbox:
         decoded = [(record, _fate(record)) for record in records]
         try:
             return await self._take(decoded, cluster_id, singly=False)
-        except TRANSIENT:
-            raise
-        except Exception as error:  # noqa: BLE001 (whatever a handler raised: find the culprit)
+        except Exception as error:
+            if is_transient(error):
+                raise
             log.warning("batch_failed", records=len(records), error=type(error).__name__)
             return await self._take(decoded, cluster_id, singly=True)
 
@@ -240,9 +241,9 @@ class Inbox:
             try:
                 async with work.savepoint():
                     await self._handle(work, [received])
-            except TRANSIENT:
-                raise
-            except Exception as error:  # noqa: BLE001 (the one place where a record's fate is decided)
+            except Exception as error:
+                if is_transient(error):
+                    raise
                 if await self._settle_failure(work, record, received, error):
                     parked.add(stream)
 
@@ -301,14 +302,24 @@ class Inbox:
         )
         try:
             received = record.decode()
-            if isinstance(received, Received) and type(received.event) in self._routes:
+            if isinstance(received, Unknown) or type(received.event) not in self._routes:
+                # A newer version parked it and this one, during a rolling deploy, does not know it: leave it.
+                await work.connection.execute(
+                    MARK_PARKED, row["id"], row["attempts"], "parked", row["error"], UNKNOWN_PAUSE_SECONDS
+                )
+                return
+            if await people.erased(work.connection, received.event.person_ids):
+                metrics.INBOX_EVENTS.labels("forgotten").inc()
+            else:
                 async with work.savepoint():
                     await self._handle(work, [received])
-        except TRANSIENT:
-            raise
-        except (Rejected, Unprocessable) as final:
-            await _quarantine(work.connection, record, str(final))
+        except Rejected as no:
+            log.info("event_refused", type=row["event_type"], event_id=str(row["event_id"]), code=no.code)
+        except Unprocessable as poison:
+            await _quarantine(work.connection, record, str(poison))
         except Exception as error:
+            if is_transient(error):
+                raise
             attempts = row["attempts"] + 1
             status = "dead" if attempts >= MAX_ATTEMPTS else "parked"
             log.error(
@@ -375,7 +386,7 @@ async def _park(connection: Connection, record: Record, received: Received, erro
         received.event.type,
         record.partition,
         record.offset,
-        [[name, value.decode(errors="replace")] for name, value in record.headers if value is not None],
+        raw_headers_as_json(record.headers),
         record.value,
         error,
         2.0 if attempts else 0.0,
@@ -394,5 +405,5 @@ async def _quarantine(connection: Connection, record: Record, reason: str) -> No
         record.key,
         raw_headers_as_json(record.headers),
         record.value,
-        reason,
+        reason.replace("\x00", "\\x00"),
     )
