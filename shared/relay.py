@@ -35,6 +35,7 @@ LEASE_SECONDS = 15.0
 MARGIN_SECONDS = 5.0
 BUSY_SECONDS, IDLE_SECONDS = 0.02, 0.25
 MAX_REQUEST_BYTES = 1_000_000
+HELD_SECONDS = 30.0
 
 # SKIP LOCKED picks groups, never rows: two relays that look at once get different ones.
 CLAIM = """
@@ -53,12 +54,12 @@ RENEW = """
 
 RELEASE = "UPDATE outbox_groups SET owner = NULL, lease_until = '-infinity' WHERE grp = $1 AND epoch = $2"
 
-# Ascending ids within each shard; served by the primary key.
+# Ascending ids within each shard, without the keys held back; served by the primary key.
 READ = """
     SELECT row.* FROM unnest($1::smallint[]) AS wanted (shard)
     CROSS JOIN LATERAL (
         SELECT shard, id, topic, key, headers, payload FROM outbox
-        WHERE outbox.shard = wanted.shard ORDER BY id LIMIT $2) AS row
+        WHERE outbox.shard = wanted.shard AND key <> ALL ($3::text[]) ORDER BY id LIMIT $2) AS row
 """
 
 # Nothing is deleted by a relay whose epoch has passed. Locks the group's row, so a claim waits for it.
@@ -79,7 +80,10 @@ class LeaseLost(Exception):
 
 
 class Relay:
-    """Relays the outbox of one service while it holds leases; `run` ends when cancelled."""
+    """Relays the outbox of one service while it holds leases; `run` ends when cancelled.
+
+    A key whose next record is larger than the broker takes is held back, and tried again every `held_seconds`.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Relay:
         bootstrap: str,
         lease_seconds: float = LEASE_SECONDS,
         margin_seconds: float = MARGIN_SECONDS,
+        held_seconds: float = HELD_SECONDS,
     ) -> None:
         self._pool = pool
         self._service = service
@@ -96,42 +101,46 @@ class Relay:
         self._owner = f"{socket.gethostname()}-{new_id()}"
         self._lease_seconds = lease_seconds
         self._margin_seconds = margin_seconds
-        self._groups: dict[int, asyncio.Task[None]] = {}
+        self._held_seconds = held_seconds
+        self._held: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Claim free groups and relay them, until cancelled; then finish the rounds under way and release."""
+        """Claim free groups and relay them, until cancelled; then undo the rounds under way and release."""
         try:
             while True:
                 claimed = await self._pool.fetch(CLAIM, self._owner, self._lease_seconds)
                 for row in claimed:
-                    self._groups[row["grp"]] = asyncio.create_task(self._relay_group(row["grp"], row["epoch"]))
+                    self._tasks.add(asyncio.create_task(self._relay_group(row["grp"], row["epoch"])))
                 await asyncio.sleep(self._lease_seconds / 3)
-                for group, task in list(self._groups.items()):
-                    if task.done():
-                        del self._groups[group]
-                        if error := task.exception():
-                            raise error
+                for task in [task for task in self._tasks if task.done()]:
+                    self._tasks.discard(task)
+                    if error := task.exception():
+                        raise error
         finally:
-            for task in self._groups.values():
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._groups.values(), return_exceptions=True)
-            self._groups.clear()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._tasks.clear()
 
     async def _relay_group(self, group: int, epoch: int) -> None:
         """Rounds for one group while the lease holds; returns when it is lost."""
         failures = 0
         try:
             while True:
+                began = asyncio.get_running_loop().time()
                 try:
                     await self._hold_producer(group, epoch)
                 except LeaseLost:
                     log.warning("lease_lost", group=group, epoch=epoch)
                     return
                 except Exception as error:  # noqa: BLE001 (whatever it was: a new producer, the same rows)
-                    failures += 1
+                    held_for = asyncio.get_running_loop().time() - began
+                    failures = 1 if held_for > self._lease_seconds else failures + 1
                     metrics.RELAY_ERRORS.labels(type(error).__name__).inc()
                     log.warning("producer_discarded", group=group, error=type(error).__name__, detail=str(error)[:200])
-                    await asyncio.sleep(min(0.2 * 2**failures, 5.0))
+                    # The exponent is bounded: an outage of hours must not end in an overflow.
+                    await asyncio.sleep(min(0.2 * 2 ** min(failures, 6), 5.0))
                     if not await self._renew(group, epoch):
                         return
         finally:
@@ -177,7 +186,9 @@ class Relay:
                     await producer.stop()
 
     async def _round(self, producer: AIOKafkaProducer, group: int, epoch: int) -> int:
-        rows = await self._pool.fetch(READ, shards_of(group), ROWS_PER_SHARD)
+        now = asyncio.get_running_loop().time()
+        self._held = {key: until for key, until in self._held.items() if until > now}
+        rows = await self._pool.fetch(READ, shards_of(group), ROWS_PER_SHARD, list(self._held))
         if not rows:
             return 0
         try:
@@ -203,16 +214,15 @@ class Relay:
             await asyncio.gather(*acknowledgements)
 
     async def _send_singly(self, producer: AIOKafkaProducer, group: int, epoch: int, rows: Sequence[Any]) -> None:
-        blocked: set[str] = set()
         for row in rows:
-            if row["key"] in blocked:
+            if row["key"] in self._held:
                 continue
             try:
                 await self._send(producer, [row])
             except MessageSizeTooLargeError:
                 # The row stays, its key waits, and the outbox's age raises the alert.
                 log.error("record_too_large", topic=row["topic"], key=row["key"], row=row["id"])
-                blocked.add(row["key"])
+                self._held[row["key"]] = asyncio.get_running_loop().time() + self._held_seconds
             else:
                 await self._delete(group, epoch, [row])
 
