@@ -27,7 +27,6 @@ UPSERT_PEOPLE = """
     ON CONFLICT (person_id) DO UPDATE SET language = excluded.language, tracks = excluded.tracks,
         time_zone = excluded.time_zone, prospect = excluded.prospect
 """
-MARK_PROSPECTS = "UPDATE intro_people SET prospect = true WHERE person_id = ANY($1::uuid[])"
 GET_PERSON = "SELECT * FROM intro_people WHERE person_id = $1"
 # Locks in the order of ids. Served by the primary key.
 LOCK_PEOPLE = (
@@ -112,7 +111,11 @@ MARK_ATTENDED = """
 WITHDRAW_INVITATIONS = (
     "DELETE FROM intro_seats WHERE person_id = ANY($1::uuid[]) AND state = 'invited' AND attendance IS NULL"
 )
-FIND_KNOWN = "SELECT person_id FROM intro_people WHERE person_id = ANY($1::uuid[])"
+# An invitation that the organization took back is not one that the person left unanswered.
+FORGIVE_UNANSWERED = """
+    UPDATE intro_people SET unanswered = greatest(unanswered - 1, 0) WHERE person_id = ANY($1::uuid[])
+"""
+FIND_PROSPECTS = "SELECT person_id FROM intro_people WHERE person_id = ANY($1::uuid[]) AND prospect ORDER BY person_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +156,6 @@ async def upsert_people(connection: Connection, people: Sequence[IntroPerson]) -
         (p.person_id, p.language, ",".join(p.tracks), p.time_zone, p.prospect, p.confirmed_at) for p in once.values()
     ]
     await connection.execute(UPSERT_PEOPLE, *(list(column) for column in zip(*rows, strict=True)))
-
-
-async def mark_prospects(connection: Connection, person_ids: Sequence[UUID]) -> None:
-    """They have become prospects; people not known yet arrive as such later."""
-    await connection.execute(MARK_PROSPECTS, list(person_ids))
 
 
 async def get_person(connection: Connection | Pool, person_id: UUID) -> Any | None:
@@ -219,6 +217,11 @@ async def mark_attended(connection: Connection, person_ids: Sequence[UUID], now:
     await connection.execute(WITHDRAW_INVITATIONS, list(person_ids))
 
 
-async def find_known(connection: Connection, person_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these people that this service knows."""
-    return {row["person_id"] for row in await connection.fetch(FIND_KNOWN, list(person_ids))}
+async def forgive_unanswered(connection: Connection, person_ids: Sequence[UUID]) -> None:
+    """Not count the last invitation of these people."""
+    await connection.execute(FORGIVE_UNANSWERED, list(person_ids))
+
+
+async def find_prospects(connection: Connection, person_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of these people who think about running."""
+    return [row["person_id"] for row in await connection.fetch(FIND_PROSPECTS, list(person_ids))]
