@@ -1,0 +1,43 @@
+"""Reading the local mailbox, as a person reads theirs."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+LINK = re.compile(r"https?://[^\s<>\"')\]]+")
+
+
+class Mailbox:
+    """The mails and texts that the running system handed over."""
+
+    def __init__(self, base_url: str) -> None:
+        self._client = httpx.Client(base_url=base_url, timeout=30)
+
+    def messages(self, to: str | None = None, after: str | None = None) -> list[dict[str, Any]]:
+        """Messages, oldest first: all, or those to one recipient, or those after an id."""
+        query = {name: value for name, value in (("to", to), ("after", after)) if value is not None}
+        answer = self._client.get("/api/messages", params=query)
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+    def wait_for(
+        self, to: str, wanted: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = 60
+    ) -> dict[str, Any]:
+        """The first message to a recipient for which `wanted` holds; `TimeoutError` when none comes in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for message in self.messages(to):
+                if wanted(message):
+                    return message
+            time.sleep(0.2)
+        subjects = [message["subject"] for message in self.messages(to)]
+        raise TimeoutError(f"No such message came within {seconds:.0f} s; there are: {subjects}.")
+
+
+def links(message: dict[str, Any], containing: str = "") -> list[str]:
+    """The addresses in a message's text that hold `containing`, in order."""
+    return [link.rstrip(".,") for link in LINK.findall(message["text"]) if containing in link]
