@@ -20,7 +20,9 @@ CREATE TABLE people (
     -- domain.facts.Facts: whatever else the solver may weigh; an absent key is unknown and scores neutral.
     facts           jsonb NOT NULL DEFAULT '{}',
     signed_up_at    timestamptz,
-    confirmed_at    timestamptz
+    confirmed_at    timestamptz,
+    -- When they were asked for their hours: once.
+    hours_asked_at  timestamptz
 );
 CREATE INDEX people_stale_idx ON people (fetch_after) WHERE stale_version > fetched_version;
 CREATE INDEX people_roles_idx ON people USING gin (roles);
@@ -35,6 +37,7 @@ CREATE TABLE availability (
     own         boolean NOT NULL DEFAULT false,
     updated_at  timestamptz NOT NULL
 );
+CREATE INDEX availability_updated_at_idx ON availability (updated_at);
 CREATE TABLE availability_windows (
     person_id  uuid NOT NULL REFERENCES availability ON DELETE CASCADE,
     dow        smallint NOT NULL CONSTRAINT availability_windows_dow_ck CHECK (dow BETWEEN 0 AND 6),
@@ -65,7 +68,6 @@ CREATE TABLE queue_entries (
     waiting_since timestamptz NOT NULL,
     considered_at timestamptz,
     unmatched     jsonb,
-    hours_asked_at timestamptz,
     PRIMARY KEY (person_id, purpose)
 );
 CREATE INDEX queue_entries_waiting_idx ON queue_entries (purpose, since) WHERE state = 'waiting';
@@ -107,6 +109,8 @@ CREATE TABLE bookings (
 CREATE UNIQUE INDEX bookings_one_active_uq ON bookings (prospect_id, purpose) WHERE state IN ('held', 'confirmed');
 CREATE INDEX bookings_prospect_id_idx ON bookings (prospect_id);
 CREATE INDEX bookings_volunteer_id_idx ON bookings (volunteer_id);
+CREATE INDEX bookings_closed_at_idx ON bookings (closed_at);
+CREATE INDEX bookings_during_idx ON bookings USING gist (during);
 
 -- Calls that count against a volunteer's weekly cap; a booking that comes to nothing gives its place back.
 CREATE TABLE volunteer_weeks (
@@ -154,7 +158,7 @@ CREATE INDEX match_batches_solved_at_idx ON match_batches (solved_at);
 CREATE TABLE pairs (
     prospect_id  uuid NOT NULL REFERENCES people ON DELETE CASCADE,
     volunteer_id uuid NOT NULL REFERENCES people ON DELETE CASCADE,
-    reason       text NOT NULL CONSTRAINT pairs_reason_ck CHECK (reason IN ('another_person', 'no_show', 'completed')),
+    reason       text NOT NULL CONSTRAINT pairs_reason_ck CHECK (reason IN ('another_person', 'no_show')),
     since        timestamptz NOT NULL,
     PRIMARY KEY (prospect_id, volunteer_id)
 );
