@@ -1,0 +1,1 @@
+"""Transactions that pages, JSON, handlers and the command line share."""
