@@ -107,7 +107,10 @@ class IntroCallDropped(Event):
 
 
 class IntroCallAttended(Event):
-    """Staff recorded that the person took part. Emitted by matching; read by signup (journey)."""
+    """Staff recorded that the person took part.
+
+    Emitted by matching; read by signup (journey) and endorsement (a stage that eligibility rules may ask for).
+    """
 
     type: ClassVar[str] = "matching.intro_call_attended.v1"
     topic: ClassVar[Topic] = MATCHING_INTRO_CALLS

@@ -1,0 +1,1 @@
+"""What may be done, each act one transaction: the rules of `domain` under the locks of `store`."""

@@ -1,0 +1,57 @@
+"""Wiring of the endorsement service."""
+
+from pathlib import Path
+
+from services.endorsement.actions.applying import ANNOUNCE
+from services.endorsement.actions.deciding import announce_when_due
+from services.endorsement.handlers import ROUTES
+from services.endorsement.profiles import ProfileReader
+from services.endorsement.settings import Settings
+from services.endorsement.web import applications, candidacies, decisions, feed, reviews
+from shared.program import Program
+from shared.service import Context, Definition, Parts
+from shared.settings import ServiceSettings
+from shared.web.internal import InternalClient
+from shared.web.navigation import staff_navigation
+from shared.web.pages import Pages
+
+HERE = Path(__file__).parent
+
+
+def make_pages(settings: ServiceSettings, program: Program) -> Pages:
+    """The service's pages, with the menu that all services share."""
+    names = ("signup", "matching", "notifications", "endorsement")
+    return Pages(
+        service="endorsement",
+        templates=[HERE / "templates"],
+        locales=[HERE / "locales"],
+        program=program,
+        links={name: settings.public_url(name) for name in names},
+        navigation=staff_navigation(settings),
+    )
+
+
+def wire(context: Context) -> Parts:
+    """Routes, handlers, timers, loops."""
+    settings = context.settings
+    assert isinstance(settings, Settings)
+    profiles = ProfileReader(
+        InternalClient(settings.internal_url("signup"), settings.internal_token.get_secret_value(), timeout_seconds=5)
+    )
+    return Parts(
+        routers=[
+            candidacies.router,
+            applications.router,
+            reviews.router,
+            decisions.router,
+            feed.router,
+        ],
+        routes=ROUTES,
+        timers={ANNOUNCE: announce_when_due},
+        on_close=[profiles.close],
+        state={"profiles": profiles},
+        body_limits={"/v1/applications": 256 * 1024, "/applications": 256 * 1024},
+    )
+
+
+SERVICE = Definition("endorsement", Settings, make_pages, wire)

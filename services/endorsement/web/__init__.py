@@ -1,0 +1,1 @@
+"""HTTP in: pages and the JSON interface; both call the same actions."""
