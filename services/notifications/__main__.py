@@ -1,0 +1,4 @@
+from services.notifications.app import SERVICE
+from shared.service import main
+
+main(SERVICE)

@@ -1,0 +1,101 @@
+"""Stopping and restarting channels, and what an operator decides about an unknown message."""
+
+from collections.abc import Sequence
+from typing import Literal
+from uuid import UUID
+
+from services.notifications.domain.sending import Channel, Scope
+from services.notifications.store import messages, people
+from shared.errors import NotFound, Rejected
+from shared.events import notifications as events
+from shared.people import resolve
+from shared.web.sessions import Principal
+from shared.web.text import _
+from shared.work import Work
+
+Reason = Literal["unsubscribed", "stop", "bounce", "complaint", "preference"]
+Decision = Literal["accepted", "retry", "drop"]
+
+
+async def suppress(
+    work: Work, *, channel: Channel, scope: Scope, reason: Reason, person_ids: Sequence[UUID], hashes: Sequence[bytes]
+) -> bool:
+    """Stop a channel for these people and these contacts; false when it was stopped to that extent already.
+
+    Contacts are suppressed on their own, so that the stop outlives the person's erasure.
+    """
+    told = False
+    for person_id in person_ids:
+        fresh = await people.insert_suppression(
+            work.connection, channel=channel, scope=scope, reason=reason, person_id=person_id, contact_hash=None,
+            now=work.now,
+        )  # fmt: skip
+        if fresh:
+            told = True
+            work.emit(events.ContactSuppressed(person_id=person_id, channel=channel, reason=reason))
+    for contact_hash in hashes:
+        told |= await people.insert_suppression(
+            work.connection, channel=channel, scope=scope, reason=reason, person_id=None, contact_hash=contact_hash,
+            now=work.now,
+        )  # fmt: skip
+    return told
+
+
+async def restore(
+    work: Work, *, channel: Channel, reason: Literal["start", "preference"], person_ids: Sequence[UUID],
+    hashes: Sequence[bytes],
+) -> bool:  # fmt: skip
+    """Take back what these people said; false when there was nothing. Bounces and complaints stay."""
+    await work.connection.execute(people.TAKE_LOCK, people.SUPPRESSION_LOCK)
+    lifted = await people.lift_suppressions(work.connection, channel, person_ids, hashes, work.now)
+    if lifted:
+        work.emit(
+            *(events.ContactRestored(person_id=person_id, channel=channel, reason=reason) for person_id in person_ids)
+        )
+    return lifted
+
+
+async def hashes_of(work: Work, person_id: UUID) -> list[bytes]:
+    """Hashes of the contacts that we wrote to this person under."""
+    return [row["contact_hash"] for row in await work.connection.fetch(people.GET_HASHES, [person_id])]
+
+
+async def person_of_message(work: Work, message_id: UUID) -> tuple[messages.Row, UUID]:
+    """A message that a link names, and the person it went to, by the id that they go by today."""
+    row = await messages.get_message(work.connection, message_id)
+    if row is None:
+        raise NotFound(_("This link no longer leads anywhere. Write to us, and we’ll change it for you."))
+    current = (await resolve(work.connection, [row["person_id"]]))[row["person_id"]]
+    return row, current
+
+
+async def settle(work: Work, staff: Principal, message_id: UUID, decision: Decision) -> None:
+    """An operator says what became of an unknown message, or has it sent again knowing that it may come twice."""
+    row = await work.connection.fetchrow(messages.LOCK_MESSAGE, message_id)
+    if row is None:
+        raise NotFound
+    if row["state"] != "unknown":
+        raise Rejected(
+            "not_unknown",
+            _("This message is no longer unknown. Open it again to see what became of it."),
+        )
+    state, reason, due_at = {
+        "accepted": ("accepted", "by_operator", None),
+        "retry": ("queued", "by_operator", work.now),
+        "drop": ("dropped", "by_operator", None),
+    }[decision]
+    await work.connection.execute(messages.MARK_BY_OPERATOR, message_id, state, reason, due_at)
+    ids = {"person_id": row["person_id"], "message_id": message_id, "template": row["template"],
+           "channel": row["channel"]}  # fmt: skip
+    if decision == "accepted":
+        work.emit(events.MessageSent(**ids))
+    elif decision == "drop":
+        work.emit(events.MessageFailed(**ids, reason="by_operator"))
+    await people.append_audit(
+        work.connection,
+        actor=staff.account_id or staff.person_id,
+        action="message_settled",
+        subject=str(message_id),
+        details={"decision": decision, "template": row["template"], "channel": row["channel"]},
+        now=work.now,
+    )

@@ -1,0 +1,1 @@
+"""HTTP in: the staff's log, people's preferences, texts that come in."""
