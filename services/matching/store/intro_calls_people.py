@@ -19,10 +19,9 @@ SHARE_CALENDAR = "SELECT pg_advisory_xact_lock_shared(hashtext('intro_calls'))"
 # A person who is known keeps what has happened to them since.
 UPSERT_PEOPLE = """
     INSERT INTO intro_people (person_id, language, tracks, time_zone, prospect, confirmed_at)
-    SELECT person_id, language, string_to_array(nullif(tracks, ''), ','), time_zone, prospect, confirmed_at
-    FROM (SELECT person_id, language, coalesce(tracks, '') AS tracks, time_zone, prospect, confirmed_at
-          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::timestamptz[])
-               AS given (person_id, language, tracks, time_zone, prospect, confirmed_at)) AS given
+    SELECT person_id, language, string_to_array(tracks, ','), time_zone, prospect, confirmed_at
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::timestamptz[])
+         AS given (person_id, language, tracks, time_zone, prospect, confirmed_at)
     ORDER BY person_id
     ON CONFLICT (person_id) DO UPDATE SET language = excluded.language, tracks = excluded.tracks,
         time_zone = excluded.time_zone, prospect = excluded.prospect
