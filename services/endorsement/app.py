@@ -4,10 +4,12 @@ from pathlib import Path
 
 from services.endorsement.actions.applying import ANNOUNCE
 from services.endorsement.actions.deciding import announce_when_due
+from services.endorsement.delivery.loop import Courier, Pruner
+from services.endorsement.delivery.sender import Sender
 from services.endorsement.handlers import ROUTES
 from services.endorsement.profiles import ProfileReader
 from services.endorsement.settings import Settings
-from services.endorsement.web import applications, candidacies, decisions, feed, reviews
+from services.endorsement.web import applications, candidacies, decisions, feed, internal, reviews, webhooks
 from shared.program import Program
 from shared.service import Context, Definition, Parts
 from shared.settings import ServiceSettings
@@ -38,6 +40,18 @@ def wire(context: Context) -> Parts:
     profiles = ProfileReader(
         InternalClient(settings.internal_url("signup"), settings.internal_token.get_secret_value(), timeout_seconds=5)
     )
+    sender = Sender(
+        settings.link_secret.get_secret_value(),
+        timeout_seconds=settings.webhook_timeout_seconds,
+        allow_private=settings.webhook_allow_private,
+    )
+    courier = Courier(
+        context.workshop,
+        sender,
+        timeout_seconds=settings.webhook_timeout_seconds,
+        concurrency=settings.webhook_concurrency,
+    )
+    pruner = Pruner(context.workshop, settings.feed_retention_days)
     return Parts(
         routers=[
             candidacies.router,
@@ -45,11 +59,14 @@ def wire(context: Context) -> Parts:
             reviews.router,
             decisions.router,
             feed.router,
+            webhooks.router,
+            internal.router,
         ],
         routes=ROUTES,
         timers={ANNOUNCE: announce_when_due},
-        on_close=[profiles.close],
-        state={"profiles": profiles},
+        loops={"webhooks": courier.run, "feed_retention": pruner.run},
+        on_close=[profiles.close, sender.close],
+        state={"profiles": profiles, "courier": courier, "pruner": pruner},
         body_limits={"/v1/applications": 256 * 1024, "/applications": 256 * 1024},
     )
 
