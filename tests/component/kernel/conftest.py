@@ -1,10 +1,10 @@
 """A service that is only a kernel: the backbone's tables, a counter per person, no pages of its own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from uuid import UUID
+from dataclasses import dataclass
 
 import pytest
+import structlog
 
 from deploy.embedded.kafka import Kafka
 from shared.broker import create_topics
@@ -25,7 +25,11 @@ class Kernel:
     database: Database
     pool: Pool
     workshop: Workshop
-    handled: list[UUID] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """A name of its own: for consumer groups and transactional ids."""
+        return self.database.dsn.rpartition("/")[2]
 
     async def count(self, table: str) -> int:
         """Rows in a table of the backbone."""
@@ -34,6 +38,19 @@ class Kernel:
     def inbox(self, routes: dict[type, Callable[[Work, Sequence[Received]], Awaitable[None]]]) -> Inbox:
         """An inbox with these routes."""
         return Inbox(self.workshop, routes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_logs() -> None:
+    """One line per log entry: the default renders every frame of a traceback with its variables."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.ExceptionRenderer(_name_only),
+                    structlog.processors.KeyValueRenderer()]
+    )  # fmt: skip
+
+
+def _name_only(exc_info: tuple[type[BaseException], BaseException, object]) -> str:
+    return repr(exc_info[1])
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +63,10 @@ def program() -> Program:
 async def kernel(databases: DatabaseFactory, program: Program) -> AsyncIterator[Kernel]:
     """A kernel on a clone of an empty service's database, with a table for effects."""
     database = await databases("notifications")
-    await database.execute("CREATE TABLE effects (event_id uuid NOT NULL, person_id uuid NOT NULL, note text)")
+    await database.execute(
+        "CREATE TABLE effects (event_id uuid NOT NULL, person_id uuid NOT NULL, note text,"
+        " ordinal bigint GENERATED ALWAYS AS IDENTITY)"
+    )
     pool = await create_pool(database.dsn, service="test", size=16)
     yield Kernel(database, pool, Workshop(pool, program, "test"))
     await pool.close()

@@ -3,10 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from uuid import UUID, uuid4
-
-import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from uuid import uuid4
 
 from deploy.embedded.kafka import Kafka
 from shared.broker import Consumer, create_topics

@@ -1,0 +1,350 @@
+"""The outbox and its relay on a real broker: nothing lost, nothing misordered, whoever dies or hangs in between."""
+
+import asyncio
+import random
+import signal
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerFenced
+from structlog.testing import capture_logs
+
+from deploy.embedded.kafka import Kafka
+from shared.broker import create_topics
+from shared.events import Event
+from shared.relay import GROUPS, LeaseLost, Relay
+from shared.work import Work
+from tests.component.kernel.conftest import Kernel
+from tests.component.kernel.events import Counted, Noted
+from tests.component.kernel.running import read_topic, running, until
+
+TAKE_NUMBERS = "UPDATE counters SET number = number + 1 WHERE id = ANY($1::uuid[]) RETURNING id, number"
+LOCK_COUNTERS = "SELECT id FROM counters WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
+
+
+@pytest.fixture(autouse=True)
+async def topics(kafka: Kafka) -> None:
+    """The topics of the events used here."""
+    await create_topics(kafka.bootstrap, [Noted.topic, Counted.topic], partitions=3)
+
+
+def make_relay(kernel: Kernel, kafka: Kafka, cls: type[Relay] = Relay, **options: Any) -> Relay:
+    """A relay of a service of its own, so that tests do not fence each other."""
+    return cls(kernel.pool, service=kernel.name, bootstrap=kafka.bootstrap, **options)
+
+
+async def emptied(kernel: Kernel) -> bool:
+    """Whether the outbox is."""
+    return await kernel.count("outbox") == 0
+
+
+async def records_of(kafka: Kafka, event: type[Event], keys: Sequence[UUID]) -> list[tuple[str, str, int, int]]:
+    """(key, event id, sequence, number) of each committed record of these keys, in the topic's order."""
+    wanted = {str(key) for key in keys}
+    found = []
+    for record in await read_topic(kafka.bootstrap, event.topic.name):
+        if record.key.decode() in wanted:
+            headers = {name: value.decode() for name, value in record.headers}
+            number = event.model_validate_json(record.value).number  # type: ignore[attr-defined]
+            found.append((record.key.decode(), headers["ce_id"], int(headers["ce_sequence"]), number))
+    return found
+
+
+async def test_relay_keeps_order_and_loses_nothing_under_rival_writers(kernel: Kernel, kafka: Kafka) -> None:
+    keys = [uuid4() for _ in range(20)]
+    await kernel.database.execute("CREATE TABLE counters (id uuid PRIMARY KEY, number int NOT NULL)")
+    await kernel.database.execute("GRANT ALL ON counters TO PUBLIC")
+    await kernel.database.execute("INSERT INTO counters SELECT unnest($1::uuid[]), 0", keys)
+
+    async def write(seed: int) -> None:
+        chosen = random.Random(seed)
+        for _ in range(30):
+            some = chosen.sample(keys, chosen.randint(1, 3))
+            async with kernel.workshop.begin() as work:
+                await work.connection.execute(LOCK_COUNTERS, some)
+                for row in await work.connection.fetch(TAKE_NUMBERS, some):
+                    work.emit(Noted(person_id=row["id"], number=row["number"]))
+                if chosen.random() < 0.2:
+                    await asyncio.sleep(0.01)
+
+    async with running(make_relay(kernel, kafka).run()):
+        await asyncio.gather(*(write(seed) for seed in range(12)))
+        await until(lambda: emptied(kernel), what="an empty outbox")
+    sequences, numbers = defaultdict(list), defaultdict(list)
+    for key, _, sequence, number in await records_of(kafka, Noted, keys):
+        sequences[key].append(sequence)
+        numbers[key].append(number)
+    totals = await kernel.pool.fetch("SELECT id, number FROM counters")
+    wanted = {str(row["id"]): list(range(1, row["number"] + 1)) for row in totals}
+    assert dict(sequences) == wanted
+    assert sum(row["number"] for row in totals) > 500
+    # The numbers were drawn under the aggregate's lock: their order is the order of the commits.
+    assert dict(numbers) == wanted
+
+
+async def test_crash_between_send_and_delete_repeats_the_same_ids(kernel: Kernel, kafka: Kafka) -> None:
+    keys = [uuid4() for _ in range(8)]
+
+    class Crashing(Relay):
+        crashed: ClassVar[set[int]] = set()
+
+        async def _delete(self, group: int, epoch: int, rows: Sequence[Any]) -> None:
+            if group not in self.crashed:
+                self.crashed.add(group)
+                raise ConnectionError("the process died here")
+            await super()._delete(group, epoch, rows)
+
+    async with kernel.workshop.begin() as work:
+        work.emit(*(Noted(person_id=key, number=number) for key in keys for number in range(3)))
+    ids = {(row["key"], str(row["event_id"])) for row in await kernel.pool.fetch("SELECT key, event_id FROM outbox")}
+    relay = make_relay(kernel, kafka, Crashing)
+    async with running(relay.run()):
+        await until(lambda: emptied(kernel), what="an empty outbox")
+    found = await records_of(kafka, Noted, keys)
+    assert {(key, event_id) for key, event_id, *_ in found} == ids
+    assert len(found) == 2 * len(ids)
+    per_key = defaultdict(list)
+    for key, _, _, number in found:
+        per_key[key].append(number)
+    assert dict(per_key) == {str(key): [0, 1, 2, 0, 1, 2] for key in keys}
+
+
+async def test_relays_never_own_a_group_together(kernel: Kernel, kafka: Kafka) -> None:
+    active: dict[int, set[str]] = defaultdict(set)
+    together: list[int] = []
+
+    class Watched(Relay):
+        async def _relay_group(self, group: int, epoch: int) -> None:
+            active[group].add(self._owner)
+            if len(active[group]) > 1:
+                together.append(group)
+            try:
+                await super()._relay_group(group, epoch)
+            finally:
+                active[group].discard(self._owner)
+
+    async def all_owned() -> bool:
+        rows = await kernel.pool.fetch("SELECT grp FROM outbox_groups WHERE lease_until > clock_timestamp()")
+        return len(rows) == GROUPS == sum(len(owners) for owners in active.values())
+
+    first, second = (make_relay(kernel, kafka, Watched, lease_seconds=3, margin_seconds=1) for _ in range(2))
+    async with running(second.run()):
+        async with running(first.run()):
+            await until(all_owned, what="every group owned")
+            key = uuid4()
+            for number in range(20):
+                async with kernel.workshop.begin() as work:
+                    work.emit(Noted(person_id=key, number=number))
+            await until(lambda: emptied(kernel), what="an empty outbox")
+        await until(all_owned, what="every group owned by the one that is left")
+    assert together == []
+    assert [number for *_, number in await records_of(kafka, Noted, [key])] == list(range(20))
+
+
+async def test_stopped_relay_releases_its_groups_at_once(kernel: Kernel, kafka: Kafka) -> None:
+    async def owned() -> bool:
+        return bool(await kernel.pool.fetchval("SELECT bool_and(owner IS NOT NULL) FROM outbox_groups"))
+
+    async with running(make_relay(kernel, kafka).run()):
+        await until(owned, what="every group owned")
+    released = await kernel.pool.fetch("SELECT owner, lease_until < clock_timestamp() AS free FROM outbox_groups")
+    assert [tuple(row) for row in released] == [(None, True)] * GROUPS
+    async with kernel.workshop.begin() as work:
+        work.emit(Noted(person_id=uuid4(), number=1))
+    async with running(make_relay(kernel, kafka).run()):
+        # Far sooner than the lease of 15 s.
+        await until(lambda: emptied(kernel), what="an empty outbox", seconds=8)
+
+
+async def test_dead_relays_groups_are_taken_when_its_lease_ends(kernel: Kernel, kafka: Kafka) -> None:
+    await kernel.pool.execute(
+        "UPDATE outbox_groups SET owner = 'dead', epoch = 7, lease_until = clock_timestamp() + interval '2 seconds'"
+    )
+    async with kernel.workshop.begin() as work:
+        work.emit(*(Noted(person_id=uuid4(), number=1) for _ in range(40)))
+    async with running(make_relay(kernel, kafka, lease_seconds=3, margin_seconds=1).run()):
+        await until(lambda: emptied(kernel), what="an empty outbox")
+        epochs = await kernel.pool.fetch("SELECT epoch FROM outbox_groups")
+    assert [row["epoch"] for row in epochs] == [8] * GROUPS
+
+
+async def test_relay_that_was_taken_over_is_fenced(kernel: Kernel, kafka: Kafka) -> None:
+    """The predecessor hangs with its transaction open; what it sent is never seen behind the successor's."""
+    count = uuid4()
+    hangs, wakes = asyncio.Event(), asyncio.Event()
+    met: list[Exception] = []
+
+    class Hanging(Relay):
+        async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> None:
+            commit = producer.commit_transaction
+
+            async def commit_late() -> None:
+                hangs.set()
+                await wakes.wait()
+                await commit()
+
+            producer.commit_transaction = commit_late
+            try:
+                await super()._send(producer, rows)
+            except Exception as error:
+                met.append(error)
+                raise
+
+    async with kernel.workshop.begin() as work:
+        work.emit(Counted(count_id=count, number=1))
+    async with running(make_relay(kernel, kafka, Hanging).run()):
+        await asyncio.wait_for(hangs.wait(), 20)
+        # Its lease ends while it hangs.
+        await kernel.pool.execute("UPDATE outbox_groups SET lease_until = '-infinity'")
+        async with running(make_relay(kernel, kafka).run()):
+            async with kernel.workshop.begin() as work:
+                work.emit(Counted(count_id=count, number=2))
+            await until(lambda: emptied(kernel), what="an empty outbox")
+            wakes.set()
+
+            async def noticed() -> bool:
+                return bool(met)
+
+            await until(noticed, what="the predecessor's error")
+    assert [type(error) for error in met] == [ProducerFenced]
+    assert [number for *_, number in await records_of(kafka, Counted, [count])] == [1, 2]
+
+
+async def test_broker_away_longer_than_the_lease_ends_with_the_newest_state(kernel: Kernel, tmp_path: Path) -> None:
+    counts = [uuid4() for _ in range(12)]
+
+    async def emit(number: int) -> None:
+        async with kernel.workshop.begin() as work:
+            work.emit(*(Counted(count_id=count, number=number) for count in counts))
+
+    with Kafka(tmp_path / "kafka") as kafka:
+        await create_topics(kafka.bootstrap, [Counted.topic], partitions=3)
+        assert kafka.process is not None
+        first, second = (make_relay(kernel, kafka, lease_seconds=3, margin_seconds=1) for _ in range(2))
+        async with running(first.run()), running(second.run()):
+            await emit(1)
+            await until(lambda: emptied(kernel), what="an empty outbox")
+            epochs = await kernel.pool.fetchval("SELECT sum(epoch) FROM outbox_groups")
+            kafka.process.send(signal.SIGSTOP)
+            try:
+                for number in range(2, 8):
+                    await emit(number)
+
+                async def changed_hands() -> bool:
+                    return bool(await kernel.pool.fetchval("SELECT sum(epoch) >= $1 FROM outbox_groups", epochs + 3))
+
+                await until(changed_hands, what="groups claimed anew, since the lease of 3 s ended")
+                assert await kernel.count("outbox") == 6 * len(counts)
+            finally:
+                kafka.process.send(signal.SIGCONT)
+            await emit(8)
+            await until(lambda: emptied(kernel), what="an empty outbox", seconds=60)
+        found = await records_of(kafka, Counted, counts)
+    seen, last = defaultdict(list), {}
+    for key, _, _, number in found:
+        last[key] = number
+        if number not in seen[key]:
+            seen[key].append(number)
+    assert dict(seen) == {str(count): list(range(1, 9)) for count in counts}
+    assert last == {str(count): 8 for count in counts}
+
+
+async def test_oversized_record_holds_back_its_key_only(kernel: Kernel, kafka: Kafka) -> None:
+    large = uuid4()
+    others = [uuid4() for _ in range(30)]
+    async with kernel.workshop.begin() as work:
+        work.emit(Noted(person_id=large, number=0))
+        work.emit(Noted(person_id=large, number=1, padding="x" * 1_100_000))
+        # More than one look at a shard takes: those that wait must not fill it.
+        work.emit(*(Noted(person_id=large, number=number) for number in range(2, 700)))
+        work.emit(*(Noted(person_id=other, number=number) for other in others for number in range(3)))
+    with capture_logs() as lines:
+        async with running(make_relay(kernel, kafka, held_seconds=1).run()):
+
+            async def others_gone() -> bool:
+                rows = await kernel.pool.fetch("SELECT key, count(*) AS rows FROM outbox GROUP BY key")
+                return [tuple(row) for row in rows] == [(str(large), 699)]
+
+            await until(others_gone, what="only the large record and what waits behind it in the outbox")
+            assert [number for *_, number in await records_of(kafka, Noted, [large])] == [0]
+            told = [line for line in lines if line["event"] == "record_too_large"]
+            assert {line["key"] for line in told} == {str(large)}
+            assert len(told) < 10
+            await kernel.pool.execute("DELETE FROM outbox WHERE length(payload) > 1000000")
+            await until(lambda: emptied(kernel), what="an empty outbox")
+    assert [number for *_, number in await records_of(kafka, Noted, [large])] == [0, *range(2, 700)]
+    found = await records_of(kafka, Noted, others)
+    assert sorted((key, number) for key, _, _, number in found) == sorted(
+        (str(other), number) for other in others for number in range(3)
+    )
+
+
+async def test_opposite_orders_of_keys_do_not_deadlock(kernel: Kernel) -> None:
+    one, other = uuid4(), uuid4()
+
+    async def emit(*keys: UUID) -> None:
+        for number in range(40):
+            async with kernel.workshop.begin() as work:
+                for key in keys:
+                    work.emit(Noted(person_id=key, number=number))
+
+    await asyncio.gather(*(emit(one, other) for _ in range(4)), *(emit(other, one) for _ in range(4)))
+    versions = await kernel.pool.fetch("SELECT key, version FROM streams")
+    assert {row["key"]: row["version"] for row in versions} == {str(one): 320, str(other): 320}
+    # One key's rows carry their versions in the order of their ids, which is the order they are sent in.
+    rows = await kernel.pool.fetch("SELECT key, headers FROM outbox ORDER BY id")
+    assert len(rows) == 640
+    for key in (one, other):
+        sequences = [int(row["headers"].split('"ce_sequence","')[1][:20]) for row in rows if row["key"] == str(key)]
+        assert sequences == list(range(1, 321))
+
+
+async def test_rollback_leaves_neither_rows_nor_gaps(kernel: Kernel) -> None:
+    person = uuid4()
+
+    async def fail() -> None:
+        async with kernel.workshop.begin() as work:
+            work.emit(Noted(person_id=person, number=1))
+            await work.flush()
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    assert (await kernel.count("outbox"), await kernel.count("streams")) == (0, 0)
+    async with kernel.workshop.begin() as work:
+        work.emit(Noted(person_id=person, number=2))
+    assert await kernel.pool.fetchval("SELECT version FROM streams WHERE key = $1", str(person)) == 1
+
+
+async def test_savepoint_undoes_its_own_events_only(kernel: Kernel) -> None:
+    person = uuid4()
+
+    async def fail(work: Work) -> None:
+        async with work.savepoint():
+            work.emit(Noted(person_id=person, number=2))
+            raise RuntimeError("no")
+
+    async with kernel.workshop.begin() as work:
+        work.emit(Noted(person_id=person, number=1))
+        with pytest.raises(RuntimeError):
+            await fail(work)
+        work.emit(Noted(person_id=person, number=3))
+    payloads = await kernel.pool.fetch("SELECT payload FROM outbox ORDER BY id")
+    assert [Noted.model_validate_json(row["payload"]).number for row in payloads] == [1, 3]
+
+
+async def test_relay_stops_for_a_lost_lease_without_deleting(kernel: Kernel, kafka: Kafka) -> None:
+    async with kernel.workshop.begin() as work:
+        work.emit(Noted(person_id=uuid4(), number=1))
+    rows = await kernel.pool.fetch("SELECT shard, id, topic, key, headers, payload FROM outbox")
+    relay = make_relay(kernel, kafka)
+    await kernel.pool.execute("UPDATE outbox_groups SET epoch = 9")
+    with pytest.raises(LeaseLost):
+        await relay._delete(rows[0]["shard"] % GROUPS, 8, rows)
+    assert await kernel.count("outbox") == 1
+    assert await kernel.pool.fetchval("SELECT count(*) FROM outbox_groups WHERE epoch = 9") == GROUPS
