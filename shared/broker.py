@@ -52,6 +52,7 @@ class Consumer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._batch_began: float | None = None
+        self._cleared: frozenset[TopicPartition] = frozenset()
         self.cluster_id = ""
         self.refusal: str | None = None
         self._broker = KafkaBroker(
@@ -113,6 +114,11 @@ class Consumer:
 
     async def _handle(self, message: Any) -> None:
         records = message.raw_message
+        if any(TopicPartition(r.topic, r.partition) not in self._cleared for r in records):
+            # aiokafka fetches while the assignment is still being looked at: the seek (or the refusal) comes after
+            # these records, and taking them would pass over what is between the database's offset and Kafka's.
+            log.info("batch_before_assignment", records=len(records))
+            return
         self._idle.clear()
         self._batch_began = asyncio.get_running_loop().time()
         try:
@@ -159,6 +165,7 @@ class Consumer:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("batch_outlived_rebalance")
+        self._cleared = frozenset()
 
     async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Seek to the database's offsets; refuse a cluster that is not the one they were read from."""
@@ -193,6 +200,7 @@ class Consumer:
         for tp in wanted:
             if tp not in fresh:
                 consumer.seek(tp, stored[tp.topic, tp.partition][1])
+        self._cleared = frozenset(wanted)
 
     async def _stored(
         self, wanted: Sequence[TopicPartition], consumer: AIOKafkaConsumer
