@@ -1,11 +1,16 @@
 """Wiring of the matching service."""
 
+from functools import partial
 from pathlib import Path
 
+from services.matching import profiles
 from services.matching.handlers import ROUTES
+from services.matching.handlers.calls import CALL_TIMERS
 from services.matching.handlers.intro_calls import INTRO_TIMERS
+from services.matching.leader import Leader
 from services.matching.settings import Settings
-from services.matching.web.intro_calls import intro_router
+from services.matching.web import availability, board, calls, calls_json, message_data
+from services.matching.web.intro_calls import INTRO_TEMPLATES, intro_router
 from shared.program import Program
 from shared.service import Context, Definition, Parts
 from shared.settings import ServiceSettings
@@ -31,14 +36,31 @@ def make_pages(settings: ServiceSettings, program: Program) -> Pages:
 
 def wire(context: Context) -> Parts:
     """Everything the service is made of."""
-    signup = InternalClient(context.settings.internal_url("signup"), context.settings.internal_token.get_secret_value())
+    settings = context.settings
+    assert isinstance(settings, Settings)
+    signup = InternalClient(settings.internal_url("signup"), settings.internal_token.get_secret_value())
+    leader = Leader(context.workshop, settings)
     return Parts(
-        routers=[intro_router],
+        routers=[
+            calls_json.router,
+            calls.router,
+            availability.router,
+            board.router,
+            message_data.router,
+            intro_router,
+        ],
         routes=ROUTES,
-        timers={**INTRO_TIMERS},
-        loops={},
+        timers={**CALL_TIMERS, **INTRO_TIMERS},
+        loops={
+            "leader": leader.run,
+            "profiles": partial(profiles.run, context.workshop, signup, settings.profile_seconds),
+        },
         on_close=[signup.close],
-        state={"signup": signup},
+        state={
+            "signup": signup,
+            "leader": leader,
+            "message_templates": {**message_data.TEMPLATES, **INTRO_TEMPLATES},
+        },
     )
 
 
