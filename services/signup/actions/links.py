@@ -1,8 +1,8 @@
 """Mailed links: making one, and opening one so that it works once."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from collections.abc import Mapping
 from uuid import UUID
 
 from services.signup.store import access, people

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from shared.program import Program, Stage
+from shared.web.text import Message, _
 
 STAGE_OF: Mapping[str, str] = {
     "intro_call_attended": "intro_call",
@@ -95,3 +96,57 @@ def open_steps(steps: Sequence[Step]) -> frozenset[str]:
     for step in sorted(steps, key=lambda s: s.at):
         latest[step.ref] = step.name
     return frozenset(latest.values())
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """The one thing to do now, and the page of the service where it is done."""
+
+    code: str
+    text: Message
+    label: Message
+    service: str
+    path: str
+
+
+OFFER = NextStep("answer_offer", _("Somebody holds an hour for you. Answer before it runs out."), _("Answer"),
+                 "matching", "/calls")  # fmt: skip
+CALL = NextStep(
+    "call", _("Your call is booked. You can change or cancel it."), _("See your call"), "matching", "/calls"
+)
+INTRO = NextStep("intro_call", _("Come to an intro call: an hour with others who think about running."),
+                 _("Choose a call"), "matching", "/intro-calls")  # fmt: skip
+HOURS = NextStep("availability", _("Tell us when you are free, so that we can find you somebody to talk to."),
+                 _("Give your hours"), "matching", "/availability")  # fmt: skip
+VOLUNTEER = NextStep("volunteer_hours", _("Give your hours, and see the calls that you agreed to."),
+                     _("Hours and calls"), "matching", "/availability")  # fmt: skip
+FILE = NextStep("file", _("Once you have filed to be on the ballot, tell us, with the official link."),
+                _("Tell us that you filed"), "endorsement", "/candidacy")  # fmt: skip
+APPLY = NextStep("apply", _("You filed: you can apply for our endorsement."), _("Apply"), "endorsement", "/candidacy")
+WAIT = NextStep("wait", _("We have your application. You will hear from us by mail."), _("See your application"),
+                "endorsement", "/candidacy")  # fmt: skip
+CAMPAIGN = NextStep("candidacy", _("Your candidacy, and what comes with our endorsement, is on its own page."),
+                    _("See your candidacy"), "endorsement", "/candidacy")  # fmt: skip
+BY_STAGE: Mapping[str, NextStep] = {
+    "intro_call": INTRO,
+    "one_on_one": HOURS,
+    "filed": FILE,
+    "applied": APPLY,
+    "eligible": WAIT,
+    "decided": WAIT,
+    "endorsed": CAMPAIGN,
+}
+
+
+def next_step(roles: Iterable[str], found: Sequence[Place], steps: Sequence[Step]) -> NextStep | None:
+    """What this person does next; None when there is nothing for them to do."""
+    held = set(roles)
+    if "prospect" not in held:
+        return VOLUNTEER if held & {"volunteer", "mentor"} else None
+    waiting = open_steps(steps)
+    if "match_offered" in waiting:
+        return OFFER
+    if "call_booked" in waiting:
+        return CALL
+    current = next((place.stage.id for place in found if place.state == "current"), None)
+    return BY_STAGE.get(current or "")

@@ -40,6 +40,10 @@ SPOKEN_LANGUAGES = (
 """ISO 639 codes of languages that calls may be held in; `ase` is American Sign Language."""
 
 
+FORM_LANGUAGES = ("en", "es", "ase", "ar", "zh", "fr", "ht", "ko", "pt", "ru", "tl", "vi")
+"""Those of them that a form shows, the most spoken ones; the others come in by JSON."""
+
+
 @cache
 def time_zones() -> frozenset[str]:
     """Every IANA zone that a person can live in."""

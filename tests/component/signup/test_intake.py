@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from services.signup.app import SERVICE
-from services.signup.intake import Intake
 from services.signup.domain.submission import read
+from services.signup.intake import Intake
 from services.signup.settings import Settings
 from shared.service import Service
 from tests.component.signup.conftest import a_signup, confirmed_person, post, signed_up_of
