@@ -9,7 +9,17 @@ from services.endorsement.delivery.sender import Sender
 from services.endorsement.handlers import ROUTES
 from services.endorsement.profiles import ProfileReader
 from services.endorsement.settings import Settings
-from services.endorsement.web import applications, candidacies, decisions, feed, internal, reviews, webhooks
+from services.endorsement.web import (
+    application_pages,
+    applications,
+    candidacies,
+    decisions,
+    endorsement_pages,
+    feed,
+    internal,
+    reviews,
+    webhooks,
+)
 from shared.program import Program
 from shared.service import Context, Definition, Parts
 from shared.settings import ServiceSettings
@@ -56,9 +66,11 @@ def wire(context: Context) -> Parts:
         routers=[
             candidacies.router,
             applications.router,
+            application_pages.router,
             reviews.router,
             decisions.router,
             feed.router,
+            endorsement_pages.router,
             webhooks.router,
             internal.router,
         ],
