@@ -6,6 +6,7 @@ from datetime import time
 from uuid import UUID
 
 from services.matching.actions import queue as entering
+from services.matching.actions.intro_calls import on_profiles_fetched
 from services.matching.domain.availability import AvailabilityError, Window, zone_of
 from services.matching.domain.facts import facts_of
 from services.matching.store import availability, people, queue
@@ -42,6 +43,7 @@ async def take_profiles(work: Work, fetched: Mapping[UUID, int], profiles: Seque
         if promised and "prospect" in profile.roles:
             await entering.enqueue(work, person_id)
     await entering.ask_for_hours(work, sorted(told))
+    await on_profiles_fetched(work, profiles)
     return new
 
 

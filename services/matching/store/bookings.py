@@ -47,11 +47,12 @@ INSERT_HELD = """
     ORDER BY ordinal
     ON CONFLICT DO NOTHING RETURNING call_id
 """
+# Closing the old call has raised its sequence already.
 INSERT_MOVED = """
     INSERT INTO bookings (call_id, purpose, prospect_id, volunteer_id, during, week, state, hold_expires_at,
                           offered_at, confirmed_at, replaces, calendar_uid, sequence, program_version, program_hash)
     SELECT $1, purpose, prospect_id, volunteer_id, tstzrange($3, $4), $5, 'confirmed', hold_expires_at,
-           $6, $6, call_id, calendar_uid, sequence + 1, $7, $8
+           $6, $6, call_id, calendar_uid, sequence, $7, $8
     FROM bookings WHERE call_id = $2
     ON CONFLICT DO NOTHING RETURNING call_id
 """

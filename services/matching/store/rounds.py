@@ -40,14 +40,10 @@ INSERT_BATCH = """
                                bound, detail)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
-INSERT_EXPLANATIONS = """
-    INSERT INTO match_explanations (call_id, batch_id, parts, utility, rank, feasible, slot_price, group_price,
+INSERT_EXPLANATION = """
+    INSERT INTO match_explanations (batch_id, call_id, parts, utility, rank, feasible, slot_price, group_price,
                                     for_prospect, for_volunteer, for_staff)
-    SELECT call_id, $1, parts, utility, rank, feasible, slot_price, group_price, for_prospect, for_volunteer, for_staff
-    FROM unnest($2::uuid[], $3::jsonb[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
-                $9::jsonb[], $10::jsonb[], $11::jsonb[])
-         AS row (call_id, parts, utility, rank, feasible, slot_price, group_price,
-                 for_prospect, for_volunteer, for_staff)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 # A call that was moved is explained by the one it came from.
 GET_EXPLANATIONS = "SELECT * FROM match_explanations WHERE call_id = ANY($1::uuid[])"
@@ -93,7 +89,7 @@ async def insert_explanations(connection: Connection, batch_id: UUID, rows: Sequ
     """One explanation per call that was committed."""
     names = ("call_id", "parts", "utility", "rank", "feasible", "slot_price", "group_price",
              "for_prospect", "for_volunteer", "for_staff")  # fmt: skip
-    await connection.execute(INSERT_EXPLANATIONS, batch_id, *([row[name] for row in rows] for name in names))
+    await connection.executemany(INSERT_EXPLANATION, [(batch_id, *(row[name] for name in names)) for row in rows])
 
 
 async def get_explanations(connection: Connection | Pool, call_ids: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
