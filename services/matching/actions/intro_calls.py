@@ -31,7 +31,7 @@ from shared.events.matching import (
     IntroCallReminderDue,
     IntroCallScheduled,
 )
-from shared.events.signup import PersonConfirmed
+from shared.events.signup import PersonConfirmed, RoleAdded
 from shared.messages import Profile
 from shared.people import resolve
 from shared.web.sessions import Principal
@@ -57,7 +57,7 @@ def owner_key(intro_call_id: UUID) -> str:
 async def on_people_confirmed(work: Work, events: Sequence[Received]) -> None:
     """Keep the newly confirmed people and invite the prospects among them. A repeat invites nobody twice."""
     confirmed = [(e.event, e.time) for e in events if isinstance(e.event, PersonConfirmed)]
-    await _take(
+    await take_people(
         work,
         [
             IntroPerson(e.person_id, str(e.language), e.tracks, e.time_zone, "prospect" in e.roles, time)
@@ -66,9 +66,21 @@ async def on_people_confirmed(work: Work, events: Sequence[Received]) -> None:
     )
 
 
+async def on_roles_added(work: Work, events: Sequence[Received]) -> None:
+    """Invite those who have become prospects. A repeat invites nobody twice."""
+    became = sorted(
+        {e.event.person_id for e in events if isinstance(e.event, RoleAdded) and e.event.role == "prospect"}
+    )
+    if not became:
+        return
+    await people.share_calendar(work.connection)
+    await people.mark_prospects(work.connection, became)
+    await invite_next(work, became)
+
+
 async def on_profiles_fetched(work: Work, profiles: Sequence[Profile]) -> None:
     """Take over changed profiles: who became a prospect is invited, others keep what they have."""
-    await _take(
+    await take_people(
         work,
         [
             IntroPerson(p.current_id, p.language, p.tracks, p.time_zone, "prospect" in p.roles, p.confirmed_at)
@@ -78,7 +90,8 @@ async def on_profiles_fetched(work: Work, profiles: Sequence[Profile]) -> None:
     )
 
 
-async def _take(work: Work, confirmed: Sequence[IntroPerson]) -> None:
+async def take_people(work: Work, confirmed: Sequence[IntroPerson]) -> None:
+    """Keep what is known of confirmed people, and invite the prospects among them as far as they may be."""
     if not confirmed:
         return
     await people.share_calendar(work.connection)

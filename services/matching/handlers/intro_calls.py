@@ -1,9 +1,12 @@
-"""Timers of group intro calls. What signup tells about people arrives through `handlers.people`."""
+"""Events and timers of group intro calls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from services.matching.actions import intro_calls
+from services.matching.handlers import people
+from shared.events.envelope import Received
+from shared.events.signup import PersonConfirmed, RoleAdded
 from shared.inbox import Routes
 from shared.timers import Action, Timer
 from shared.work import Work
@@ -28,7 +31,20 @@ async def on_invite(work: Work, timer: Timer) -> None:
     await intro_calls.invite_more(work, _call_of(timer))
 
 
-INTRO_ROUTES: Routes = {}
+async def on_person_confirmed(work: Work, events: Sequence[Received]) -> None:
+    """Beside what the rest of the service does: keeps the person, emits `IntroCallInvited`. Safe to repeat."""
+    await intro_calls.on_people_confirmed(work, events)
+    await people.on_person_changed(work, events)
+
+
+async def on_role_added(work: Work, events: Sequence[Received]) -> None:
+    """Beside what the rest of the service does: invites who became a prospect. Safe to repeat."""
+    await intro_calls.on_roles_added(work, events)
+    await people.on_person_changed(work, events)
+
+
+# In place of the routes of the same events in `handlers.people`, whose handler they call.
+INTRO_ROUTES: Routes = {PersonConfirmed: on_person_confirmed, RoleAdded: on_role_added}
 INTRO_TIMERS: Mapping[str, Action] = {
     intro_calls.REMINDER: on_reminder,
     intro_calls.CLOSE: on_close,

@@ -26,6 +26,13 @@ UPSERT_PEOPLE = """
     ON CONFLICT (person_id) DO UPDATE SET language = excluded.language, tracks = excluded.tracks,
         time_zone = excluded.time_zone, prospect = excluded.prospect
 """
+# Locks in the order of ids; who is not known yet becomes a prospect with the event that makes them known.
+MARK_PROSPECTS = """
+    UPDATE intro_people SET prospect = true FROM (
+        SELECT person_id FROM intro_people WHERE person_id = ANY($1::uuid[])
+        ORDER BY person_id FOR NO KEY UPDATE) AS found
+    WHERE intro_people.person_id = found.person_id
+"""
 GET_PERSON = "SELECT * FROM intro_people WHERE person_id = $1"
 # Locks in the order of ids. Served by the primary key.
 LOCK_PEOPLE = (
@@ -155,6 +162,11 @@ async def upsert_people(connection: Connection, people: Sequence[IntroPerson]) -
         (p.person_id, p.language, ",".join(p.tracks), p.time_zone, p.prospect, p.confirmed_at) for p in once.values()
     ]
     await connection.execute(UPSERT_PEOPLE, *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def mark_prospects(connection: Connection, person_ids: Sequence[UUID]) -> None:
+    """They think about running now, too."""
+    await connection.execute(MARK_PROSPECTS, list(person_ids))
 
 
 async def get_person(connection: Connection | Pool, person_id: UUID) -> Any | None:

@@ -348,6 +348,7 @@ def _form_page(
     request: Request, values: Mapping[str, object], errors: FieldErrors, call_id: UUID, *, status: int = 200
 ) -> Response:
     pages, program = request.app.state.pages, request.app.state.program
+    call_fields = _fields(program)
     return pages.response(  # type: ignore[no-any-return]
         request,
         "intro_calls/staff_new.html",
@@ -355,9 +356,10 @@ def _form_page(
         title=_("Schedule an intro call"),
         current="intro_calls",
         call_id=str(call_id),
-        call_fields=_fields(program),
+        call_fields=call_fields,
         values=values,
-        errors=errors,
+        # As the form has them, from the top down.
+        errors=FieldErrors({f.name: errors[f.name] for f in call_fields if f.name in errors}),
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -17,7 +17,7 @@ from services.matching.settings import Settings
 from services.matching.store.intro_calls_people import IntroPerson, upsert_people
 from services.matching.web.intro_calls_messages import INTRO_TEMPLATES, answer_path, calendar_path, message_data
 from shared.events import Event
-from shared.events.envelope import Received, new_id
+from shared.events.envelope import new_id
 from shared.events.matching import (
     IntroCallAnswered,
     IntroCallAttended,
@@ -29,13 +29,26 @@ from shared.events.matching import (
     IntroCallReminderDue,
     IntroCallScheduled,
 )
-from shared.events.signup import PersonConfirmed
-from shared.messages import Item
+from shared.events.signup import PersonConfirmed, RoleAdded
+from shared.inbox import Record
+from shared.messages import Item, Profile
 from shared.service import Service
 from shared.web.sessions import Principal
 from tests.conftest import DatabaseFactory
-from tests.harness import PROGRAM_2017, Database, client_of, fire_timers, make_settings, running, take_outbox
+from tests.harness import (
+    CLUSTER,
+    PROGRAM_2017,
+    Database,
+    as_records,
+    client_of,
+    deliver,
+    fire_timers,
+    make_settings,
+    running,
+    take_outbox,
+)
 
+E = TypeVar("E", bound=Event)
 STAFF = Principal(new_id(), frozenset({"staff"}), account_id=new_id())
 
 
@@ -80,15 +93,13 @@ class Stage:
             await upsert_people(work.connection, [IntroPerson(i, confirmed_at=work.now, **facts) for i in ids])
         return ids
 
-    async def confirm(self, *ids: UUID, **changes: Any) -> None:
-        """What the handler of `PersonConfirmed` does."""
+    async def confirm(self, *ids: UUID, **changes: Any) -> list[Record]:
+        """Deliver `PersonConfirmed` of these people through the inbox; the records, to deliver them again."""
         facts = {"roles": ("prospect",), "language": "en", "time_zone": "America/New_York", **changes}
-        async with self.service.context.workshop.begin() as work:
-            events = [PersonConfirmed(person_id=i, signup_id=i, **facts) for i in ids]
-            await actions.on_people_confirmed(
-                work,
-                [Received(e, new_id(), work.now, 1, str(e.person_id), None, e.topic.name, 0, 0) for e in events],
-            )
+        events = [PersonConfirmed(person_id=i, signup_id=i, **facts) for i in ids]
+        records = await as_records(self.service, events)
+        await self.service._inbox.take(records, cluster_id=CLUSTER)
+        return records
 
     async def answer(self, call: dict[str, Any], person_id: UUID, answer: str = "going") -> Any:
         async with client_of(self.service, Principal(person_id)) as client:
@@ -109,9 +120,9 @@ class Stage:
             return await message_data(work.connection, item, settings=self.settings, program=work.program, now=work.now)
 
 
-def only(events: list[Event], kind: type[Event]) -> list[Event]:
+def only(events: list[Event], kind: type[E]) -> list[E]:
     """The events of one type."""
-    return [event for event in events if type(event) is kind]
+    return [event for event in events if isinstance(event, kind)]
 
 
 @pytest.fixture
@@ -132,7 +143,7 @@ async def test_scheduling_invites_those_whom_the_call_fits(stage: Stage) -> None
     call = await stage.schedule(capacity=20, minutes=45)
     assert (call["invited_now"], call["invited"], call["capacity"], call["minutes"]) == (3, 3, 20, 45)
     events = await take_outbox(stage.service)
-    assert sorted(e.person_id for e in only(events, IntroCallInvited)) == sorted([*fits, *rural])  # type: ignore[attr-defined]
+    assert sorted(e.person_id for e in only(events, IntroCallInvited)) == sorted([*fits, *rural])
     [scheduled] = only(events, IntroCallScheduled)
     assert scheduled == IntroCallScheduled(
         intro_call_id=call["intro_call_id"], starts_at=call["starts_at"], minutes=45, capacity=20, language="en"
@@ -141,7 +152,7 @@ async def test_scheduling_invites_those_whom_the_call_fits(stage: Stage) -> None
     other = await stage.schedule(days=8, language="es")
     assert other["invited_now"] == 1
     [invited] = only(await take_outbox(stage.service), IntroCallInvited)
-    assert invited.person_id == spanish[0]  # type: ignore[attr-defined]
+    assert invited.person_id == spanish[0]
 
 
 async def test_track_call_invites_only_its_track(stage: Stage) -> None:
@@ -150,7 +161,7 @@ async def test_track_call_invites_only_its_track(stage: Stage) -> None:
     call = await stage.schedule(track="rural")
     assert call["invited_now"] == 1
     [invited] = only(await take_outbox(stage.service), IntroCallInvited)
-    assert invited.person_id == rural  # type: ignore[attr-defined]
+    assert invited.person_id == rural
 
 
 async def test_confirmed_prospect_is_invited_to_the_next_call_once(stage: Stage) -> None:
@@ -158,8 +169,12 @@ async def test_confirmed_prospect_is_invited_to_the_next_call_once(stage: Stage)
     sooner = await stage.schedule(days=3)
     await take_outbox(stage.service)
     person, volunteer = new_id(), new_id()
-    await stage.confirm(person)
+    records = await stage.confirm(person)
     await stage.confirm(volunteer, roles=("volunteer",))
+    # The same record again, the same with the offsets set back, and the same fact as another event.
+    await stage.service._inbox.take(records, cluster_id=CLUSTER)
+    await stage.database.execute("UPDATE inbox_offsets SET next_offset = 0")
+    await stage.service._inbox.take(records, cluster_id=CLUSTER)
     await stage.confirm(person)
     [invited] = await take_outbox(stage.service)
     assert invited == IntroCallInvited(
@@ -169,16 +184,52 @@ async def test_confirmed_prospect_is_invited_to_the_next_call_once(stage: Stage)
     assert later["invited_now"] == 0
 
 
+async def test_person_who_becomes_a_prospect_is_invited(stage: Stage) -> None:
+    call = await stage.schedule()
+    person = new_id()
+    await stage.confirm(person, roles=("volunteer",))
+    await take_outbox(stage.service)
+    await deliver(stage.service, RoleAdded(person_id=new_id(), role="prospect"))
+    await deliver(stage.service, RoleAdded(person_id=person, role="mentor"))
+    assert await take_outbox(stage.service) == []
+    await deliver(stage.service, RoleAdded(person_id=person, role="prospect"))
+    assert [(e.person_id, str(e.intro_call_id)) for e in only(await take_outbox(stage.service), IntroCallInvited)] == [
+        (person, call["intro_call_id"])
+    ]
+
+
+async def test_changed_language_leads_to_a_call_in_it(stage: Stage) -> None:
+    call = await stage.schedule(language="es")
+    [person] = await stage.people(1)
+    await take_outbox(stage.service)
+    async with stage.service.context.workshop.begin() as work:
+        profile = Profile(
+            person_id=person, current_id=person, name="A", roles=("prospect",), state=None, zip=None, birth_year=None,
+            office=None, tracks=("women",), language="es", spoken_languages=("es",), time_zone="America/Denver",
+            availability=(), signed_up_at=work.now, confirmed_at=work.now, answers={},
+        )  # fmt: skip
+        await actions.on_profiles_fetched(work, [profile, profile.model_copy(update={"confirmed_at": None})])
+    [invited] = only(await take_outbox(stage.service), IntroCallInvited)
+    assert (invited.person_id, str(invited.intro_call_id)) == (person, call["intro_call_id"])
+
+
 async def test_scheduling_and_confirming_at_once_invites_everybody_once(stage: Stage) -> None:
     ids = [new_id() for _ in range(40)]
+
+    async def hear(*people: UUID) -> None:
+        # Past the inbox, which would take the batches of one partition one after another.
+        async with stage.service.context.workshop.begin() as work:
+            await actions.take_people(work, [IntroPerson(i, "en", (), None, True, work.now) for i in people])
+
+    batches = [ids[at : at + 5] for at in range(0, 40, 5)]
     await asyncio.gather(
-        *(stage.confirm(*ids[at : at + 5]) for at in range(0, 40, 5)),
+        *(hear(*batch) for batch in batches),
         stage.schedule(days=3),
         stage.schedule(days=4),
-        *(stage.confirm(*ids[at : at + 5]) for at in range(0, 40, 5)),
+        *(hear(*batch) for batch in batches),
     )
     events = only(await take_outbox(stage.service), IntroCallInvited)
-    assert sorted(event.person_id for event in events) == sorted(ids)  # type: ignore[attr-defined]
+    assert sorted(event.person_id for event in events) == sorted(ids)
 
 
 async def test_same_id_schedules_once(stage: Stage) -> None:
@@ -212,10 +263,10 @@ async def test_fifty_people_racing_for_ten_seats(stage: Stage) -> None:
     assert await stage.going(call) == (10, 10)
     events = await take_outbox(stage.service)
     declined = only(events, IntroCallAnswered)
-    assert {e.answer for e in declined} == {"declined"}  # type: ignore[attr-defined]
+    assert {e.answer for e in declined} == {"declined"}
     assert len(declined) == 15
     # Each of the four seats came to one person; whoever was promoted and left again made room once more.
-    promoted = [e.person_id for e in only(events, IntroCallPromoted)]  # type: ignore[attr-defined]
+    promoted = [e.person_id for e in only(events, IntroCallPromoted)]
     assert len(promoted) == len(set(promoted)) >= 4
     stayed = [p for p in promoted if p not in leaving]
     assert stayed == in_order[11 : 11 + 4]
@@ -302,7 +353,7 @@ async def test_link_shows_on_get_and_acts_on_post(stage: Stage) -> None:
         assert (done.status_code, done.headers["location"]) == (303, path)
         assert call["join_url"] in (await client.get(path)).text
         assert (await client.post(path, data={"answer": "perhaps"})).status_code == 422
-    assert [e.answer for e in await take_outbox(stage.service)] == ["going"]  # type: ignore[attr-defined]
+    assert [e.answer for e in only(await take_outbox(stage.service), IntroCallAnswered)] == ["going"]
 
 
 async def test_altered_and_foreign_links_open_nothing(stage: Stage) -> None:
@@ -359,9 +410,9 @@ async def test_cancelling_tells_everybody_and_offers_the_next(stage: Stage) -> N
     events = await take_outbox(stage.service)
     told = sorted([ids[0], ids[1], ids[3]])
     assert len(only(events, IntroCallCancelled)) == 1
-    assert [e.person_id for e in only(events, IntroCallDropped)] == told  # type: ignore[attr-defined]
+    assert [e.person_id for e in only(events, IntroCallDropped)] == told
     invited = only(events, IntroCallInvited)
-    assert [(e.person_id, str(e.intro_call_id)) for e in invited] == [(p, following["intro_call_id"]) for p in told]  # type: ignore[attr-defined]
+    assert [(e.person_id, str(e.intro_call_id)) for e in invited] == [(p, following["intro_call_id"]) for p in told]
     refused = await stage.answer(call, ids[3])
     assert (refused.status_code, refused.json()["code"]) == (410, "cancelled")
     assert (await stage.said("intro_cancelled", ids[0], call)).status == "ok"
@@ -412,15 +463,10 @@ async def test_attendance_is_recorded_once_and_missed_can_become_attended(stage:
     assert (first.json()["attended_now"], first.json()["missed_now"]) == (1, 2)
     assert (again.json()["attended_now"], again.json()["missed_now"]) == (0, 0)
     events = await take_outbox(stage.service)
-    assert [e.person_id for e in only(events, IntroCallAttended)] == [ids[0]]  # type: ignore[attr-defined]
-    assert [e.person_id for e in only(events, IntroCallMissed)] == ids[1:3]  # type: ignore[attr-defined]
+    assert [e.person_id for e in only(events, IntroCallAttended)] == [ids[0]]
+    assert [e.person_id for e in only(events, IntroCallMissed)] == ids[1:3]
     invited = only(events, IntroCallInvited)
-    assert (
-        [(e.person_id, str(e.intro_call_id)) for e in invited]
-        == [  # type: ignore[attr-defined]
-            (p, following["intro_call_id"]) for p in ids[1:3]
-        ]
-    )
+    assert [(e.person_id, str(e.intro_call_id)) for e in invited] == [(p, following["intro_call_id"]) for p in ids[1:3]]
     said = await stage.said("intro_missed", ids[1], call)
     assert dt.datetime.fromisoformat(said.data["next_starts_at"]) == dt.datetime.fromisoformat(following["starts_at"])
     assert (await stage.said("intro_invitation", ids[1], following)).reason == "said_elsewhere"
@@ -487,7 +533,7 @@ async def test_whoever_the_call_left_out_is_invited_to_the_next(stage: Stage) ->
     await fire_timers(stage.service)
     invited = only(await take_outbox(stage.service), IntroCallInvited)
     expected = [(p, following["intro_call_id"]) for p in sorted([silent, waiting, declined])]
-    assert [(e.person_id, str(e.intro_call_id)) for e in invited] == expected  # type: ignore[attr-defined]
+    assert [(e.person_id, str(e.intro_call_id)) for e in invited] == expected
 
 
 async def test_silent_people_are_left_in_peace(stage: Stage) -> None:
@@ -509,7 +555,7 @@ async def test_five_thousand_are_invited_by_one_call(stage: Stage) -> None:
     assert took < 20, f"{took:.1f} s: inviting has stopped working in sets"
     await fire_timers(stage.service)
     events = only(await take_outbox(stage.service), IntroCallInvited)
-    assert [e.person_id for e in events] == sorted(ids)  # type: ignore[attr-defined]
+    assert [e.person_id for e in events] == sorted(ids)
 
 
 async def test_staff_may_invite_by_name(stage: Stage) -> None:
@@ -521,8 +567,8 @@ async def test_staff_may_invite_by_name(stage: Stage) -> None:
     assert (await stage.staff(path, body)).json() == {
         "intro_call_id": call["intro_call_id"], "invited_now": 1, "skipped": 1}  # fmt: skip
     assert (await stage.staff(path, body)).json()["invited_now"] == 0
-    [invited] = await take_outbox(stage.service)
-    assert invited.person_id == spanish  # type: ignore[attr-defined]
+    [invited] = only(await take_outbox(stage.service), IntroCallInvited)
+    assert invited.person_id == spanish
 
 
 async def test_clock_changes_are_refused_with_the_reason(stage: Stage) -> None:
@@ -564,8 +610,8 @@ async def test_calendar_file_keeps_its_uid_through_every_change(stage: Stage) ->
             seen.append(await client.get(path))
         await stage.staff(f"/v1/intro-calls/{call['intro_call_id']}/cancel")
         seen.append(await client.get(path))
-    files = [Calendar.from_ical(answer.text) for answer in seen]
-    events = [file.walk("VEVENT")[0] for file in files]
+    files: list[Any] = [Calendar.from_ical(answer.text) for answer in seen]
+    events: list[Any] = [file.walk("VEVENT")[0] for file in files]
     assert [str(file["METHOD"]) for file in files] == ["REQUEST", "CANCEL", "REQUEST", "CANCEL"]
     assert [event["SEQUENCE"] for event in events] == [1, 2, 3, 4]
     assert {str(event["UID"]) for event in events} == {f"intro-call-{call['intro_call_id']}@hustings"}
