@@ -322,7 +322,7 @@ def main(definition: Definition) -> None:
                 sys.exit(f"Set {definition.name.upper()}_OWNER_DATABASE_URL: migrations run as the owning role.")
             migrate(definition.name, settings.owner_database_url.get_secret_value())
         else:
-            uvicorn_loop = uvicorn.Config(app="", loop="uvloop").get_loop_factory()
+            uvicorn_loop = uvicorn.Config(app="", loop="uvloop", log_config=None).get_loop_factory()
             with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
                 runner.run(_serve(definition, settings, role))
     except (ProgramError, RuntimeError) as error:
