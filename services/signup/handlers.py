@@ -13,7 +13,7 @@ from services.signup.store import journey as store
 from services.signup.store import people as people_store
 from services.signup.store.journey import NewStep
 from shared.errors import TryAgain
-from shared.events import endorsement, matching, notifications
+from shared.events import Event, endorsement, matching, notifications
 from shared.events.envelope import Received
 from shared.inbox import Handler, Routes
 from shared.people import resolve
@@ -31,7 +31,14 @@ async def on_intro_call_step(work: Work, events: Sequence[Received]) -> None:
     await _append(work, steps)
 
 
-CALL_STEPS: dict[type[matching._Call], str] = {
+CALL_EVENTS = (
+    matching.MatchOffered,
+    matching.CallBooked,
+    matching.CallCancelled,
+    matching.CallCompleted,
+    matching.CallMissed,
+)
+CALL_STEPS: dict[type[Event], str] = {
     matching.MatchOffered: "match_offered",
     matching.CallBooked: "call_booked",
     matching.CallCancelled: "call_cancelled",
@@ -45,7 +52,7 @@ async def on_call_step(work: Work, events: Sequence[Received]) -> None:
     steps = []
     for received in events:
         event = received.event
-        assert isinstance(event, matching._Call)
+        assert isinstance(event, CALL_EVENTS)
         steps.append(
             NewStep(
                 received.id,
@@ -63,7 +70,17 @@ async def on_call_step(work: Work, events: Sequence[Received]) -> None:
     await _append(work, steps)
 
 
-CANDIDACY_STEPS: dict[type[endorsement._Candidacy], str] = {
+CANDIDACY_EVENTS = (
+    endorsement.CandidacyDeclared,
+    endorsement.FilingConfirmed,
+    endorsement.ApplicationSubmitted,
+    endorsement.EligibilityDecided,
+    endorsement.EndorsementDecided,
+    endorsement.EndorsementDeclined,
+    endorsement.EndorsementAnnounced,
+    endorsement.EndorsementWithdrawn,
+)
+CANDIDACY_STEPS: dict[type[Event], str] = {
     endorsement.CandidacyDeclared: "candidacy_declared",
     endorsement.FilingConfirmed: "filing_confirmed",
     endorsement.ApplicationSubmitted: "application_submitted",
@@ -79,7 +96,7 @@ async def on_candidacy_step(work: Work, events: Sequence[Received]) -> None:
     steps = []
     for received in events:
         event = received.event
-        assert isinstance(event, endorsement._Candidacy)
+        assert isinstance(event, CANDIDACY_EVENTS)
         name = event.outcome if isinstance(event, endorsement.EligibilityDecided) else CANDIDACY_STEPS[type(event)]
         steps.append(NewStep(received.id, event.person_id, name, received.time, event.candidacy_id))
     await _append(work, steps)
@@ -127,10 +144,10 @@ async def _append(work: Work, steps: Sequence[NewStep]) -> None:
         await store.advance_stages(work.connection, stages, [stage.id for stage in work.program.stages])
 
 
-_JOURNEY: dict[Handler, tuple[type[matching.Event], ...]] = {
+_JOURNEY: dict[Handler, tuple[type[Event], ...]] = {
     on_intro_call_step: (matching.IntroCallInvited, matching.IntroCallAttended),
-    on_call_step: tuple(CALL_STEPS),
-    on_candidacy_step: (*CANDIDACY_STEPS, endorsement.EligibilityDecided),
+    on_call_step: CALL_EVENTS,
+    on_candidacy_step: CANDIDACY_EVENTS,
 }
 
 ROUTES: Routes = {

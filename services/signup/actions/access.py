@@ -136,7 +136,7 @@ async def open_account(
         AccountChanged(
             person_id=person["id"],
             account_id=account_id,
-            roles=tuple(sorted(chosen)),  # type: ignore[arg-type]
+            roles=tuple(sorted(chosen)),
             outside=outside,
         )
     )

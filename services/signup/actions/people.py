@@ -57,7 +57,7 @@ async def confirm(work: Work, token: str) -> Confirmed:
             PersonConfirmed(
                 person_id=person_id,
                 signup_id=signup["id"],
-                roles=tuple(await store.get_roles(work.connection, [person_id])),  # type: ignore[arg-type]
+                roles=tuple(await store.get_roles(work.connection, [person_id])),
                 language=facts["language"],
                 state=facts["state"],
                 office=facts["office"],
@@ -66,7 +66,7 @@ async def confirm(work: Work, token: str) -> Confirmed:
             )
         )
     for role in roles:
-        work.emit(RoleAdded(person_id=person_id, role=role, signup_id=signup["id"]))  # type: ignore[arg-type]
+        work.emit(RoleAdded(person_id=person_id, role=role, signup_id=signup["id"]))
     if changed:
         work.emit(ProfileChanged(person_id=person_id, changed=changed))
     for consent in await store.get_signup_consents(work.connection, signup["id"]):
@@ -188,7 +188,7 @@ async def _hold(work: Work, person_id: UUID, consent: ConsentRow) -> bool:
     work.emit(
         ConsentChanged(
             person_id=person_id,
-            channel=consent.channel,  # type: ignore[arg-type]
+            channel=consent.channel,
             granted=consent.granted,
             wording_version=consent.wording_version,
             legal_body=consent.legal_body,

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import phonenumbers
@@ -198,7 +199,7 @@ def read_availability(value: object, _asked: Asked) -> tuple[AvailabilityWindow,
         raise Invalid(_("Send each time as dow (0 is Monday), start and end, like 18:30")) from None
     if any(window.end <= window.start for window in windows):
         raise Invalid(_("Enter an end time that is later than the start time"))
-    if any(a.dow == b.dow and b.start < a.end for a, b in zip(windows, windows[1:], strict=False)):
+    if any(a.dow == b.dow and b.start < a.end for a, b in pairwise(windows)):
         raise Invalid(_("These times overlap. Change one, or make them one time"))
     return tuple(windows)
 

@@ -200,9 +200,16 @@ def _consent(program: Program, form: Form, wording_id: str, value: str, sent: Fo
 
 
 def page_errors(form: Form, fields: Mapping[str, Text]) -> FieldErrors:
-    """Errors of a payload under the names that the page's controls have."""
+    """Errors of a payload under the names that the page's controls have, in the order of the page."""
     errors = FieldErrors()
-    for name, sentence in fields.items():
+    order = [*(field.field for field in form.fields), "answers", "consents"]
+
+    def place(name: str) -> int:
+        first = name.partition(".")[0].partition("-")[0]
+        return order.index(first) if first in order else len(order)
+
+    for name in sorted(fields, key=place):
+        sentence = fields[name]
         first, _dot, rest = name.partition(".")
         if first == "answers" and rest:
             errors.add(f"q_{rest}", sentence)

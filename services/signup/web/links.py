@@ -1,5 +1,6 @@
 """The link builder: addresses with campaign and referral codes, a QR code, and snippets for other sites."""
 
+from html import escape
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -72,8 +73,6 @@ async def build(request: Request, principal: Annotated[Principal, Depends(requir
 
 
 def _loader(base: str, form_id: str, kept: dict[str, str]) -> str:
-    from html import escape
-
     extra = "".join(f' data-{name}="{escape(value)}"' for name, value in kept.items())
     return f'<script src="{base}/embed/loader.js" data-form="{form_id}"{extra} async></script>'
 

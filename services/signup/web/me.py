@@ -12,7 +12,7 @@ from services.signup.actions import overview
 from services.signup.actions import people as actions
 from services.signup.actions.overview import Overview
 from services.signup.domain.facts import READERS, Asked, Invalid
-from services.signup.domain.places import SPOKEN_LANGUAGES, STATES, US_TIME_ZONES
+from services.signup.domain.places import FORM_LANGUAGES, SPOKEN_LANGUAGES, STATES, US_TIME_ZONES
 from services.signup.web import formpage
 from services.signup.web.requests import (
     correlation_of,
@@ -28,6 +28,7 @@ from shared.errors import Rejected
 from shared.program import Program
 from shared.web.fields import Field as FormField
 from shared.web.fields import FieldErrors, Option
+from shared.web.pages import local_date
 from shared.web.sessions import Principal, signed_in
 from shared.web.text import Message, Text, _
 from shared.work import Work
@@ -146,33 +147,37 @@ async def page(request: Request, principal: SignedIn) -> Response:
         language=language,
         title=_("Hello, %(name)s", name=found.person["name"].split()[0]),
         roles=[ROLE_LABELS[role] for role in found.roles],
-        steps=[
-            {"label": place.stage.label, "state": {"done": "done", "current": "current"}.get(place.state, "upcoming"),
-             "note": pages_of(request).translate(_("since %(day)s", day=_day(request, place.reached_at, zone, language)),
-                                                 language) if place.reached_at else None}
-            for place in found.places
-        ] if "prospect" in found.roles else [],
+        steps=_stages(found, zone, language) if "prospect" in found.roles else [],
         step=step,
         step_href=f"{urls_of(request)[step.service]}{step.path}" if step else None,
         helpers=found.helpers,
         facts=_rows(found, program, language),
         emails=[row["email"] for row in found.emails],
         channels=[
-            {"channel": c, "label": CHANNEL_LABELS[c], "granted": states.get(c, False), "text": _wording(work_program=program, found=found, channel=c)}
-            for c in ("email", "sms")
+            {
+                "channel": channel,
+                "label": label,
+                "granted": states.get(channel, False),
+                "text": _wording(program, found.person["legal_body"], channel),
+            }
+            for channel, label in CHANNEL_LABELS.items()
         ],
-    )  # fmt: skip
+    )
 
 
-def _day(request: Request, moment: Any, zone: str, language: str) -> str:
-    from shared.web.pages import local_date
+def _stages(found: Overview, zone: str, language: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": place.stage.label,
+            "state": place.state,
+            "note": local_date(place.reached_at, zone, language=language) if place.reached_at else None,
+        }
+        for place in found.places
+    ]
 
-    return local_date(moment, zone, language=language)
 
-
-def _wording(*, work_program: Program, found: Overview, channel: str) -> Text | None:
-    body = found.person["legal_body"]
-    matching = [w for w in work_program.wordings if w.channel == channel and w.body == body]
+def _wording(program: Program, body: str, channel: str) -> Text | None:
+    matching = [w for w in program.wordings if w.channel == channel and w.body == body]
     return max(matching, key=lambda w: w.effective_from).text if matching else None
 
 
@@ -256,8 +261,8 @@ def profile_fields(program: Program, language: str, spoken: list[str], zone: str
     """The facts that a person may change."""
     zones = [*US_TIME_ZONES, *([zone] if zone and zone not in US_TIME_ZONES else [])]
     languages = [
-        *formpage.FORM_LANGUAGES,
-        *(c for c in spoken if c in SPOKEN_LANGUAGES and c not in formpage.FORM_LANGUAGES),
+        *FORM_LANGUAGES,
+        *(c for c in spoken if c in SPOKEN_LANGUAGES and c not in FORM_LANGUAGES),
     ]
     label = formpage.LABELS
     fields = [

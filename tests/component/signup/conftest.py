@@ -75,3 +75,10 @@ def signed_up_of(events: list[Any]) -> list[SignedUp]:
 def staff() -> Principal:
     """A member of the staff."""
     return Principal(person_id=uuid4(), roles=frozenset({"staff"}), account_id=uuid4(), language="en")
+
+
+@pytest.fixture
+async def staff_client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A member of the staff."""
+    async with client_of(service, staff()) as http:
+        yield http

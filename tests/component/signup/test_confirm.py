@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -44,7 +45,7 @@ async def test_first_link_confirms_the_person(service: Service, client: httpx.As
 async def test_known_person_changes_with_the_link_and_not_before(service: Service, client: httpx.AsyncClient) -> None:
     person_id = await confirmed_person(service, client, consents=[{"channel": "email"}])
     await take_outbox(service)
-    changes = {
+    changes: dict[str, Any] = {
         "form": "volunteer",
         "name": "Ana Ortiz",
         "phone": "202-555-0143",

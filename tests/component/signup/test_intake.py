@@ -1,6 +1,7 @@
 """The intake by JSON: what is stored, what is refused, and what a repeat does."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import httpx
@@ -10,6 +11,7 @@ from services.signup.app import SERVICE
 from services.signup.domain.submission import read
 from services.signup.intake import Intake
 from services.signup.settings import Settings
+from services.signup.store.intake import prune_intents
 from shared.service import Service
 from tests.component.signup.conftest import a_signup, confirmed_person, post, signed_up_of
 from tests.conftest import DatabaseFactory
@@ -159,10 +161,6 @@ async def test_row_that_the_database_refuses_fails_alone(service: Service, clien
 
 
 async def test_intent_is_forgotten_after_a_week(service: Service, client: httpx.AsyncClient) -> None:
-    from datetime import timedelta
-
-    from services.signup.store.intake import prune_intents
-
     await post(client)
     async with service.context.pool.acquire() as connection:
         assert await prune_intents(connection, timedelta(days=7)) == 0
