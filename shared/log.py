@@ -1,11 +1,22 @@
-"""Structured logs: one JSON object a line on standard output, ids only, never personal data."""
+"""Structured logs: one JSON object a line on standard output, ids only, never personal data.
+
+An exception is logged by its type and the places it came through. Its message and the variables of its frames are
+left out: "duplicate key (email)=(…)" and a validator's "input was …" hold what a person typed. The messages of our
+own errors (`shared.errors`) are kept, since they name ids only.
+"""
 
 import logging
 import sys
+import traceback
 from typing import Any
 
 import orjson
 import structlog
+
+from shared.errors import HustingsError
+
+CHAIN_LENGTH = 4
+FRAMES = 20
 
 
 def configure(service: str, level: str = "INFO", stream: Any = None) -> None:
@@ -32,7 +43,7 @@ def configure(service: str, level: str = "INFO", stream: Any = None) -> None:
             foreign_pre_chain=stamps,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                structlog.processors.ExceptionRenderer(describe),
                 structlog.processors.JSONRenderer(serializer=_dumps),
             ],
         )
@@ -51,6 +62,24 @@ def _add_service(service: str) -> structlog.typing.Processor:
         return entry
 
     return add
+
+
+def describe(exc_info: Any) -> list[dict[str, Any]]:
+    """An exception and its causes, the outermost first: type, places, PostgreSQL's names of what was violated."""
+    error: BaseException | None = exc_info[1]
+    chain: list[dict[str, Any]] = []
+    while error is not None and len(chain) < CHAIN_LENGTH:
+        told: dict[str, Any] = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
+        if isinstance(error, HustingsError):
+            told["message"] = str(error)
+        for name in ("sqlstate", "table_name", "constraint_name"):
+            if isinstance(value := getattr(error, name, None), str):
+                told[name] = value
+        frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        told["frames"] = [f"{code.co_filename}:{line} in {code.co_name}" for code, line in frames[-FRAMES:]]
+        chain.append(told)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return chain
 
 
 def _dumps(entry: Any, **_: Any) -> str:
