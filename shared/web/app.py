@@ -121,14 +121,20 @@ class Edge:
         token = sessions.token_of(request)
         principal = sessions.verify(token, self._settings.session_public_key) if token else None
         scope["state"]["principal"] = principal
-        began, status = time.perf_counter(), 500
+        began, status, started = time.perf_counter(), 500, False
         path = request.url.path
         policy = self._embed_policy if self._embeddable and path.startswith(self._embeddable) else self._policy
 
+        limit = self._limit(path)
+        body = _Limited(receive, limit)
+
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
+            if body.over and not started:
+                # Whatever a framework makes of a body that broke off; the answer is 413.
+                return
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 message["headers"] = [
                     *message["headers"],
                     *self._headers,
@@ -141,15 +147,21 @@ class Edge:
 
         try:
             refusal = self._refuse(request, principal is not None)
-            limit = self._limit(path)
             if refusal is None and int(request.headers.get("content-length") or 0) > limit:
                 refusal = self._too_large(request, limit)
             if refusal is not None:
                 await refusal(scope, receive, send_with_headers)
                 return
             try:
-                await self._app(scope, _limited(receive, limit), send_with_headers)
-            except _TooLarge:
+                await self._app(scope, body, send_with_headers)
+            except Exception as error:
+                if started:
+                    raise
+                if not body.over:
+                    # Here and not further out, so that this answer has the headers that every answer has.
+                    await problems.broken(request, self._pages, error)(scope, receive, send_with_headers)
+            if body.over and not started:
+                body.over = False
                 await self._too_large(request, limit)(scope, receive, send_with_headers)
         finally:
             route = problems.route_of(request)
@@ -163,9 +175,9 @@ class Edge:
 
     def _refuse(self, request: Request, signed_in: bool) -> Response | None:
         length = request.headers.get("content-length", "0")
-        if not length.isdigit():
+        if not length.isdecimal():
             return problems.answer(request, self._pages, 400, "bad_request", _("The Content-Length is not a number."))
-        by_cookie = signed_in and "authorization" not in request.headers
+        by_cookie = signed_in and not sessions.has_bearer(request)
         changes = request.method not in ("GET", "HEAD", "OPTIONS")
         if changes and by_cookie and not sessions.same_origin(request, self._public_url):
             message = _("This form was sent from another site. Open the page here and send it again.")
@@ -182,19 +194,22 @@ class _TooLarge(Exception):
     """More body came than the route takes."""
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    taken = 0
+class _Limited:
+    """A request's body up to a limit in bytes; `over` once more came."""
 
-    async def counted() -> Message:
-        nonlocal taken
-        message = await receive()
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        self.over = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
         if message["type"] == "http.request":
-            taken += len(message.get("body", b""))
-            if taken > limit:
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                self.over = True
                 raise _TooLarge
         return message
-
-    return counted
 
 
 def _add_probes(app: FastAPI, ready: Probe, alive: Probe) -> None:

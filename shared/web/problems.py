@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from shared.db import TRANSIENT
+from shared.db import TRANSIENT, WrongArgument
 from shared.errors import Rejected
 from shared.log import get_logger
 from shared.web.pages import Pages
@@ -97,6 +97,12 @@ def answer(
     return page
 
 
+def broken(request: Request, pages: Pages, error: Exception) -> Response:
+    """The answer to a bug: it tells nothing but the reference under which the log has it."""
+    log.error("request_failed", path=route_of(request), exc_info=error)
+    return answer(request, pages, 500, "internal_error", BROKEN)
+
+
 def install(app: FastAPI, pages: Pages) -> None:
     """Register the one place where errors become answers."""
 
@@ -123,9 +129,8 @@ def install(app: FastAPI, pages: Pages) -> None:
         log.warning("request_put_off", path=route_of(request), error=type(error).__name__)
         return answer(request, pages, 503, "unavailable", UNAVAILABLE, headers={"Retry-After": "5"})
 
-    async def broken(request: Request, error: Exception) -> Response:
-        log.error("request_failed", path=route_of(request), exc_info=error)
-        return answer(request, pages, 500, "internal_error", BROKEN)
+    async def failed(request: Request, error: Exception) -> Response:
+        return broken(request, pages, error)
 
     app.add_exception_handler(Rejected, rejected)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -133,7 +138,8 @@ def install(app: FastAPI, pages: Pages) -> None:
     for fault in TRANSIENT:
         if issubclass(fault, Exception):
             app.add_exception_handler(fault, unavailable)
-    app.add_exception_handler(Exception, broken)
+    app.add_exception_handler(WrongArgument, failed)
+    app.add_exception_handler(Exception, failed)
 
 
 def route_of(request: Request) -> str:

@@ -118,11 +118,18 @@ def _ask_to_sign_in(request: Request) -> None:
 
 
 def token_of(request: Request) -> str | None:
-    """The session token that came with a request."""
+    """The session token that came with a request; a bearer goes before the cookie."""
+    return _bearer(request) or request.cookies.get(COOKIE)
+
+
+def has_bearer(request: Request) -> bool:
+    """Whether a program sent its token itself; any other `Authorization` a browser may add on its own."""
+    return _bearer(request) is not None
+
+
+def _bearer(request: Request) -> str | None:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and value:
-        return value
-    return request.cookies.get(COOKIE)
+    return value if scheme.lower() == "bearer" and value else None
 
 
 def same_origin(request: Request, own_url: str) -> bool:
