@@ -355,6 +355,18 @@ async def _promote(work: Work, call: Any, seats: int) -> None:
         )
 
 
+async def forget(work: Work, person_ids: Sequence[UUID]) -> None:
+    """Erase these people from group calls; seats they held in calls to come go to the first who wait."""
+    await people.lock_people(work.connection, person_ids)
+    for intro_call_id in await calls.find_calls_of(work.connection, person_ids):
+        call = await calls.lock_call(work.connection, intro_call_id)
+        freed = await calls.delete_seats(work.connection, intro_call_id, person_ids)
+        await calls.change_going(work.connection, intro_call_id, -freed)
+        if freed and call["status"] == "scheduled" and call["starts_at"] > work.now:  # type: ignore[index]
+            await _promote(work, call, call["capacity"] - call["going"] + freed)  # type: ignore[index]
+    await people.delete_people(work.connection, person_ids)
+
+
 # ---------------------------------------------------------------- timers
 
 

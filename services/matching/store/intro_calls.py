@@ -117,6 +117,13 @@ MARK_ATTENDANCE = """
         SET attendance = excluded.attendance, marked_at = excluded.marked_at, marked_by = excluded.marked_by
 """
 
+# Served by intro_seats_person_id_idx.
+FIND_CALLS_OF = (
+    "SELECT DISTINCT intro_call_id FROM intro_seats WHERE person_id = ANY($1::uuid[]) ORDER BY intro_call_id"
+)
+# The call is locked.
+DELETE_SEATS = "DELETE FROM intro_seats WHERE intro_call_id = $1 AND person_id = ANY($2::uuid[]) RETURNING state"
+
 
 async def insert_call(
     connection: Connection,
@@ -251,3 +258,14 @@ async def mark_attendance(
 ) -> None:
     """Record attendance; whoever had no row becomes a guest."""
     await connection.execute(MARK_ATTENDANCE, intro_call_id, sorted(person_ids), attendance, now, by)
+
+
+async def find_calls_of(connection: Connection, person_ids: Sequence[UUID]) -> list[UUID]:
+    """The calls that these people have to do with, in the order in which to lock them."""
+    return [row["intro_call_id"] for row in await connection.fetch(FIND_CALLS_OF, list(person_ids))]
+
+
+async def delete_seats(connection: Connection, intro_call_id: UUID, person_ids: Sequence[UUID]) -> int:
+    """Remove these people from a call that is locked; how many of them had seats."""
+    rows = await connection.fetch(DELETE_SEATS, intro_call_id, list(person_ids))
+    return sum(row["state"] == "going" for row in rows)

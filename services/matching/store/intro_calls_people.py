@@ -123,6 +123,8 @@ FORGIVE_UNANSWERED = """
 """
 FIND_PROSPECTS = "SELECT person_id FROM intro_people WHERE person_id = ANY($1::uuid[]) AND prospect ORDER BY person_id"
 
+DELETE_PEOPLE = "DELETE FROM intro_people WHERE person_id = ANY($1::uuid[])"
+
 
 @dataclass(frozen=True, slots=True)
 class IntroPerson:
@@ -236,3 +238,8 @@ async def forgive_unanswered(connection: Connection, person_ids: Sequence[UUID])
 async def find_prospects(connection: Connection, person_ids: Sequence[UUID]) -> list[UUID]:
     """Those of these people who think about running."""
     return [row["person_id"] for row in await connection.fetch(FIND_PROSPECTS, list(person_ids))]
+
+
+async def delete_people(connection: Connection, person_ids: Sequence[UUID]) -> None:
+    """Remove these people, whose seats are removed already."""
+    await connection.execute(DELETE_PEOPLE, list(person_ids))

@@ -43,6 +43,7 @@ from tests.harness import (
     client_of,
     deliver,
     fire_timers,
+    internal_client,
     make_settings,
     running,
     take_outbox,
@@ -676,3 +677,71 @@ async def test_staff_routes_refuse_others(stage: Stage) -> None:
     async with client_of(stage.service, Principal(new_id())) as signed_in, client_of(stage.service) as nobody:
         assert [(await signed_in.request(m, p)).status_code for m, p in paths] == [403] * len(paths)
         assert [(await nobody.request(m, p)).status_code for m, p in paths] == [401] * len(paths)
+
+
+async def test_erased_people_leave_their_seats_to_others(stage: Stage) -> None:
+    gone, waiting, leaves = await stage.people(3)
+    call = await stage.schedule(capacity=1)
+    for person in (gone, leaves, waiting):
+        await stage.answer(call, person)
+    await take_outbox(stage.service)
+    async with stage.service.context.workshop.begin() as work:
+        await actions.forget(work, [gone, leaves])
+    [promoted] = only(await take_outbox(stage.service), IntroCallPromoted)
+    assert (promoted.person_id, await stage.going(call)) == (waiting, (1, 1))
+    assert await stage.database.fetch("SELECT person_id FROM intro_people") == [(waiting,)]
+    assert await stage.database.fetch("SELECT person_id FROM intro_seats") == [(waiting,)]
+
+
+async def test_notifications_are_told_over_the_internal_interface(stage: Stage) -> None:
+    [person] = await stage.people(1)
+    call = await stage.schedule()
+    item = {"id": "7", "template": "intro_invitation", "person_id": str(person), "reference": call["intro_call_id"]}
+    async with internal_client(stage.service, "notifications") as client:
+        told = await client.post("/internal/message-data", json={"items": [item, {**item, "id": "8",
+                                 "template": "intro_reminder"}]})  # fmt: skip
+    assert [(a["id"], a["status"], a["reason"]) for a in told.json()["items"]] == [
+        ("7", "ok", None), ("8", "gone", "answered")]  # fmt: skip
+    async with client_of(stage.service, Accept="text/html") as client:
+        page = await client.get(told.json()["items"][0]["data"]["answer_url"])
+    assert page.status_code == 200
+
+
+async def test_attendance_page_marks_only_whom_it_showed(stage: Stage) -> None:
+    came, missed, unseen = await stage.people(3)
+    call = await stage.schedule(days=1)
+    for person in (came, missed, unseen):
+        await stage.answer(call, person)
+    await stage.database.advance_clock(dt.timedelta(days=2))
+    path = f"/intro-calls/staff/{call['intro_call_id']}"
+    await take_outbox(stage.service)
+    async with client_of(stage.service, STAFF, Accept="text/html") as client:
+        page = await client.get(path)
+        # Signup does not answer in this test: ids stand in for names.
+        assert all(str(person) in page.text for person in (came, missed, unseen))
+        form = {"attended": [str(came)], "expected": [str(came), str(missed)], "others_missed": "yes", "page": "1"}
+        sent = await client.post(f"{path}/attendance", data=form)
+        assert (sent.status_code, sent.headers["location"]) == (303, f"{path}?done=recorded&page=1")
+        again = await client.post(f"{path}/attendance", data={"page": "1"})
+        assert again.status_code == 303
+    events = await take_outbox(stage.service)
+    assert [e.person_id for e in only(events, IntroCallAttended)] == [came]
+    assert [e.person_id for e in only(events, IntroCallMissed)] == [missed]
+
+
+async def test_schedule_form_keeps_what_was_typed(stage: Stage) -> None:
+    form = {"title": "Kept title", "time": "6:30 PM", "time_zone": "America/Chicago", "minutes": "60",
+            "capacity": "ten", "language": "en", "track": "", "join_url": "https://calls.example/x"}  # fmt: skip
+    day = (await stage.now()).date() + dt.timedelta(days=10)
+    dated = {"date-month": str(day.month), "date-day": str(day.day), "date-year": str(day.year)}
+    async with client_of(stage.service, STAFF, Accept="text/html") as client:
+        refused = await client.post("/intro-calls/staff/new", data=form)
+        assert refused.status_code == 422
+        assert "Kept title" in refused.text
+        assert refused.text.index("#date") < refused.text.index("#capacity")
+        made = await client.post("/intro-calls/staff/new", data={**form, **dated, "capacity": "10"})
+        assert made.status_code == 303
+        assert "Kept title" in (await client.get("/intro-calls/staff")).text
+        listed = (await client.get("/v1/intro-calls")).json()
+        assert [(c["title"], c["capacity"]) for c in listed["items"]] == [("Kept title", 10)]
+        assert (await client.get("/v1/intro-calls", params={"cursor": "nonsense"})).status_code == 422
