@@ -106,9 +106,9 @@ async def put_json(request: Request, given: HoursIn, principal: Me) -> HoursOut:
 def _parsed(stated: list[dict[str, Any]]) -> tuple[Window, ...]:
     try:
         return parse_windows(stated)
-    except AvailabilityError as wrong:
-        raise Rejected("hours_invalid", _("A time must end after it starts. Correct the times and send them again."),
-                       status=422, fields={"windows": _("%(finding)s", finding=str(wrong))}) from None  # fmt: skip
+    except AvailabilityError:
+        sentence = _("A time must end after it starts. Correct the times and send them again.")
+        raise Rejected("hours_invalid", sentence, status=422, fields={"windows": sentence}) from None
 
 
 def _zone(name: str) -> str:
