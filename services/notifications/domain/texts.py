@@ -12,9 +12,9 @@ _GSM = frozenset(
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _GSM_EXTENDED = frozenset("^{}\\[~]|€\f")
-_TYPOGRAPHIC = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\u00a0": " ",
-                              "\u202f": " ", "á": "a", "í": "i", "ó": "o", "ú": "u", "Á": "A", "Í": "I", "Ó": "O",
-                              "Ú": "U"})  # fmt: skip
+_TYPOGRAPHIC = str.maketrans(
+    {"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\u00a0": " ", "\u202f": " "}
+)
 
 _STOP = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "alto", "parar",
                    "cancelar", "baja", "basta"})  # fmt: skip
@@ -27,8 +27,11 @@ _START = frozenset({"start", "unstop", "yes", "si", "comenzar", "empezar"})
 
 
 def in_gsm(body: str) -> str:
-    """The body with typographic signs and bare Spanish accents put into GSM-7 where that makes it fit, else as is."""
-    plain = body.translate(_TYPOGRAPHIC)
+    """The body in GSM-7, without the typographic signs and accents that it lacks; as it is, where more is missing."""
+    plain = "".join(
+        sign if sign in _GSM else unicodedata.normalize("NFKD", sign)[:1] or sign
+        for sign in body.translate(_TYPOGRAPHIC)
+    )
     return plain if _is_gsm(plain) else body
 
 

@@ -142,4 +142,4 @@ def _attached(attachment: Attachment) -> bytes:
 def _multipart(subtype: str, boundary: str, parts: Sequence[bytes]) -> bytes:
     line = b"--" + boundary.encode()
     body = b"".join(line + b"\r\n" + part + b"\r\n" for part in parts)
-    return f'Content-Type: multipart/{subtype}; boundary="{boundary}"\r\n\r\n'.encode() + body + line + b"--\r\n"
+    return f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n\r\n'.encode() + body + line + b"--\r\n"

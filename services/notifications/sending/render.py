@@ -25,7 +25,7 @@ from services.notifications.domain.why import why
 from services.notifications.sending.labels import eligibility_checks, filing_reason, follow_up, label_of, match_reason
 from shared.messages import Contact, Data
 from shared.program import Program
-from shared.web.i18n import load_translations, locale_of, translate
+from shared.web.i18n import SHARED, load_translations, locale_of, translate
 from shared.web.pages import local_date, local_time
 
 HERE = Path(__file__).parent.parent
@@ -119,7 +119,7 @@ class Renderer:
         return _Tongue(self._environment(language, "html"), self._environment(language, "txt"))
 
     def _environment(self, language: str, form: str) -> Environment:
-        translations = load_translations(language, (HERE / "locales",))
+        translations = load_translations(language, (SHARED / "locales", HERE / "locales"))
         say = partial(
             translate, language=language, translations=translations,
             default_language=str(self._program.default_language),

@@ -54,9 +54,9 @@ FIND_BY_CONTACT = "SELECT person_id, language FROM contact_hashes WHERE contact_
 GET_HASHES = "SELECT contact_hash FROM contact_hashes WHERE person_id = ANY($1::uuid[])"
 INSERT_REPLY = """
     INSERT INTO text_replies (id, contact_hash, kind, state, created_at)
-    SELECT $1, $2, $3, 'handing', $4
+    SELECT $1, $2, $3, 'handing', $4::timestamptz
     WHERE NOT EXISTS (SELECT 1 FROM text_replies WHERE contact_hash = $2 AND kind = $3
-                        AND created_at > $4 - interval '1 minute')
+                        AND created_at > $4::timestamptz - interval '1 minute')
     RETURNING id
 """
 MARK_REPLY = "UPDATE text_replies SET state = $2 WHERE id = $1"

@@ -1,17 +1,35 @@
-"""From an event to a mail that a relay host took."""
+"""From an event to a mail that a relay host took, or did not take."""
 
-from uuid import uuid4
+import asyncio
+import datetime as dt
+from typing import Any
+from uuid import UUID, uuid4
 
-from shared.events import notifications
+import pytest
+
+from shared.events import Event, notifications
+from shared.events.matching import CallMissed, IntroCallMissed
 from tests.component.notifications.conftest import Station
-from tests.component.notifications.events import booked, confirmed, invited, signed_up
+from tests.component.notifications.events import booked, confirmed, consent, invited, reminder, signed_up
 from tests.harness import deliver, take_outbox
 from tests.unit.notifications.samples import URL, contact
 
 
-async def test_sign_up_event_becomes_one_mail_with_the_confirmation_link(station: Station) -> None:
+def told(events: list[Event]) -> list[tuple[Any, ...]]:
+    """(event, template, reason) of what the service emitted about messages."""
+    return [
+        (type(event).__name__, getattr(event, "template", None), getattr(event, "reason", None)) for event in events
+    ]
+
+
+async def know(station: Station, **changes: Any) -> UUID:
     person = uuid4()
-    station.outside.know(contact(person, confirmed=False))
+    station.outside.know(contact(person, **changes))
+    return person
+
+
+async def test_sign_up_event_becomes_one_mail_with_the_confirmation_link(station: Station) -> None:
+    person = await know(station, confirmed=False)
     await deliver(station.service, signed_up(person))
     await station.send()
     (mail,) = station.relay_host.to(person)
@@ -27,11 +45,336 @@ async def test_sign_up_event_becomes_one_mail_with_the_confirmation_link(station
 
 
 async def test_event_delivered_again_makes_no_second_message(station: Station) -> None:
-    person = uuid4()
-    station.outside.know(contact(person))
+    person = await know(station)
     event = confirmed(person)
     await deliver(station.service, event)
-    assert await deliver(station.service, event, first_offset=0) == 0
+    rows = await station.database.fetch("SELECT event_id, person_id, template, channel FROM messages")
+    await deliver(station.service, event, first_offset=0)
+    assert await station.database.fetch("SELECT event_id, person_id, template, channel FROM messages") == rows
     await station.send()
     await station.send()
     assert len(station.relay_host.to(person)) == 1
+
+
+async def test_every_step_is_kept(station: Station) -> None:
+    person = await know(station)
+    await deliver(station.service, confirmed(person))
+    await station.send()
+    assert await station.database.fetch("SELECT state FROM message_steps ORDER BY id") == [
+        ("queued",), ("claimed",), ("handing",), ("accepted",),
+    ]  # fmt: skip
+
+
+async def test_booking_reaches_both_with_the_calendar_file_in_their_language(station: Station) -> None:
+    prospect, volunteer = await know(station, language="es"), await know(station)
+    station.outside.attachments = [
+        {"filename": "call.ics", "content_type": "text/calendar; method=REQUEST", "content": "BEGIN:VCALENDAR\r\n"}
+    ]
+    await deliver(station.service, booked(prospect, volunteer))
+    await station.send()
+    (to_prospect,), (to_volunteer,) = station.relay_host.to(prospect), station.relay_host.to(volunteer)
+    assert to_prospect["Subject"] == "Tu llamada está reservada"
+    assert to_volunteer["Subject"] == "A call with Zoë O'Neil"
+    for mail in (to_prospect, to_volunteer):
+        (attachment,) = mail.iter_attachments()
+        assert attachment["Content-Type"].params["method"] == "REQUEST"
+        assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+async def test_kind_that_the_program_does_not_send_is_recorded_and_not_sent(station: Station) -> None:
+    person = await know(station)
+    await deliver(
+        station.service,
+        CallMissed(
+            call_id=uuid4(), prospect_id=person, volunteer_id=uuid4(), purpose="one_on_one", missed_by="prospect"
+        ),
+    )
+    await station.send()
+    assert await station.states() == [("call_missed", "email", "dropped", "not_in_program")]
+    assert station.relay_host.taken == []
+
+
+async def test_delay_of_the_program_is_waited_for_by_business_time(station: Station) -> None:
+    person = await know(station)
+    await deliver(station.service, IntroCallMissed(intro_call_id=uuid4(), person_id=person))
+    await station.send()
+    assert station.relay_host.taken == []
+    await station.database.advance_clock(dt.timedelta(minutes=61))
+    await station.send()
+    assert len(station.relay_host.to(person)) == 1
+
+
+async def test_message_that_no_longer_applies_is_dropped(station: Station) -> None:
+    event = booked(await know(station), await know(station))
+    station.outside.gone.add(str(event.call_id))
+    await deliver(station.service, event)
+    await station.send()
+    assert station.relay_host.taken == []
+    assert {row[2:] for row in await station.states()} == {("dropped", "gone")}
+    assert told(await take_outbox(station.service)) == [
+        ("MessageFailed", "call_booked", "gone"), ("MessageFailed", "call_booked_volunteer", "gone"),
+    ]  # fmt: skip
+
+
+async def test_owner_that_is_away_puts_messages_back_without_using_up_tries(station: Station) -> None:
+    person = await know(station)
+    station.outside.away.add("signup")
+    await deliver(station.service, confirmed(person))
+    await station.send()
+    assert await station.states() == [("confirmed_welcome", "email", "queued", "owner_away")]
+    station.outside.away.clear()
+    await station.database.advance_clock(dt.timedelta(seconds=16))
+    await station.send()
+    assert await station.database.fetch("SELECT state, tries FROM messages") == [("accepted", 1)]
+
+
+async def test_unconfirmed_unknown_and_erased_people_get_nothing_but_links(station: Station) -> None:
+    unconfirmed, unknown, erased = await know(station, confirmed=False), uuid4(), await know(station)
+    await deliver(station.service, confirmed(unconfirmed), confirmed(unknown), confirmed(erased))
+    await station.database.execute(
+        "INSERT INTO tombstones (person_id, erased_at, receipt_id) VALUES ($1, now(), $1)", erased
+    )
+    await station.send()
+    assert [reason for *_, reason in await station.states()] == ["unconfirmed", "no_person", "erased"]
+    assert station.relay_host.taken == []
+    assert erased not in {event.person_id for event in await take_outbox(station.service)}  # type: ignore[attr-defined]
+
+
+async def test_bulk_needs_consent_by_what_signup_says_and_by_what_we_know(station: Station) -> None:
+    never, withdrawn, granted = await know(station, consents={}), await know(station), await know(station)
+    await deliver(
+        station.service,
+        consent(withdrawn, "email", granted=True),
+        consent(withdrawn, "email", granted=False),
+        *(invited(person) for person in (never, withdrawn, granted)),
+    )
+    await station.send()
+    assert [tuple(row[2:]) for row in await station.states()] == [
+        ("dropped", "no_consent"), ("dropped", "no_consent"), ("accepted", None),
+    ]  # fmt: skip
+
+
+async def test_temporary_refusal_is_tried_again_at_once_and_then_later(station: Station) -> None:
+    person = await know(station)
+    station.relay_host.on_rcpt = lambda _address: "451 4.3.0 Try again later"
+    await deliver(station.service, confirmed(person))
+    await station.send()
+    assert await station.database.fetch("SELECT state, reason, tries, hands FROM messages") == [
+        ("queued", "smtp_451", 2, 0)
+    ]
+    station.relay_host.on_rcpt = lambda _address: "250 OK"
+    await station.send()
+    assert station.relay_host.taken == []
+    await station.database.advance_clock(dt.timedelta(seconds=301))
+    await station.send()
+    assert len(station.relay_host.to(person)) == 1
+
+
+async def test_refusal_for_good_is_told_and_an_address_that_does_not_exist_is_suppressed(station: Station) -> None:
+    missing, refused = await know(station), await know(station)
+    addresses = {contact(missing).email: "550 5.1.1 No such user", contact(refused).email: "554 5.7.1 Policy"}
+    station.relay_host.on_rcpt = lambda address: addresses.get(address, "250 OK")
+    await deliver(station.service, confirmed(missing), confirmed(refused))
+    await station.send()
+    assert [tuple(row[2:]) for row in await station.states()] == [("rejected", "bounced"), ("rejected", "smtp_554")]
+    emitted = await take_outbox(station.service)
+    assert {type(event).__name__ for event in emitted} == {"MessageFailed", "ContactSuppressed"}
+    addresses.clear()
+    await deliver(station.service, signed_up(missing, known=True), signed_up(refused, known=True))
+    await station.send()
+    assert [tuple(row[2:]) for row in (await station.states())[2:]] == [("dropped", "suppressed"), ("accepted", None)]
+
+
+@pytest.mark.parametrize("how", ["hangs", "closes"])
+async def test_answer_that_never_comes_is_unknown_and_resent_by_class(station: Station, how: str) -> None:
+    link, transactional, bulk = await know(station), await know(station), await know(station)
+    setattr(station.relay_host, {"hangs": "hang_after_body", "closes": "close_after_body"}[how], True)
+    await deliver(station.service, signed_up(link, known=True), confirmed(transactional), invited(bulk))
+    await station.send()
+    assert {row[2] for row in await station.states()} == {"unknown"}
+    station.relay_host.hang_after_body = station.relay_host.close_after_body = False
+
+    async def copies() -> list[int]:
+        await station.upkeep.recover()
+        await station.send()
+        return [len(station.relay_host.to(person)) for person in (link, transactional, bulk)]
+
+    assert await copies() == [2, 1, 1]
+    await station.database.advance_clock(dt.timedelta(minutes=14))
+    assert await copies() == [2, 1, 1]
+    await station.database.advance_clock(dt.timedelta(minutes=2))
+    assert await copies() == [2, 2, 1]
+    await station.database.advance_clock(dt.timedelta(days=2))
+    assert await copies() == [2, 2, 1]
+    for person in (link, transactional):
+        first, second = station.relay_host.to(person)
+        assert first["Message-ID"] == second["Message-ID"]
+
+
+async def test_unknown_twice_waits_for_an_operator(station: Station) -> None:
+    person = await know(station)
+    station.relay_host.close_after_body = True
+    await deliver(station.service, confirmed(person))
+    for _ in range(4):
+        await station.send()
+        await station.database.advance_clock(dt.timedelta(minutes=20))
+        await station.upkeep.recover()
+    assert await station.database.fetch("SELECT state, hands, due_at FROM messages") == [("unknown", 2, None)]
+    assert len(station.relay_host.to(person)) == 2
+
+
+async def test_relay_host_that_closes_before_the_body_costs_a_try_and_nothing_else(station: Station) -> None:
+    person = await know(station)
+    station.relay_host.on_rcpt = lambda _address: "421 4.3.2 Shutting down"
+    await deliver(station.service, confirmed(person))
+    assert await station.sender("transactional").send_batch() == 1
+    assert await station.database.fetch("SELECT state, hands FROM messages") == [("queued", 0)]
+    station.relay_host.on_rcpt = lambda _address: "250 OK"
+    await station.send()
+    assert len(station.relay_host.to(person)) == 1
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize(
+    ("event_of", "lane", "mails"), [(signed_up, "link", 1), (confirmed, "transactional", 1), (invited, "bulk", 0)]
+)
+async def test_crash_after_handing_is_unknown_and_goes_by_class(
+    station: Station, event_of: Any, lane: str, mails: int
+) -> None:
+    person = await know(station)
+    await deliver(station.service, event_of(person))
+    sender = station.sender(lane)
+    hand_over = sender._hand_over
+
+    async def die(_ready: Any) -> Any:
+        raise Killed
+
+    sender._hand_over = die
+    with pytest.raises(Killed):
+        await sender.send_batch()
+    sender._hand_over = hand_over
+    assert [row[2] for row in await station.states()] == ["handing"]
+    await station.upkeep.recover()
+    await station.send()
+    assert [row[2] for row in await station.states()] == ["handing"]
+    await station.database.execute("UPDATE messages SET lease_until = clock_timestamp()")
+    await station.upkeep.recover()
+    await station.database.advance_clock(dt.timedelta(minutes=16))
+    await station.upkeep.recover()
+    await station.send()
+    assert len(station.relay_host.to(person)) == mails
+    assert [row[2] for row in await station.states()] == ["accepted" if mails else "unknown"]
+
+
+async def test_crash_before_handing_gives_the_claim_back(station: Station) -> None:
+    person = await know(station)
+    await deliver(station.service, confirmed(person))
+    sender = station.sender("transactional")
+    fetch = sender._sources.fetch
+
+    async def killed(_claimed: Any) -> Any:
+        raise Killed
+
+    sender._sources.fetch = killed  # type: ignore[assignment, method-assign]
+    with pytest.raises(Killed):
+        await sender.send_batch()
+    sender._sources.fetch = fetch  # type: ignore[method-assign]
+    assert [row[2] for row in await station.states()] == ["claimed"]
+    await station.database.execute("UPDATE messages SET lease_until = clock_timestamp()")
+    await station.upkeep.recover()
+    await station.send()
+    assert len(station.relay_host.to(person)) == 1
+
+
+async def test_sender_whose_lease_ran_out_hands_nothing_over(station: Station) -> None:
+    person = await know(station)
+    await deliver(station.service, confirmed(person))
+
+    async def expire() -> None:
+        station.outside.before_answer = None
+        await station.database.execute("UPDATE messages SET lease_until = clock_timestamp()")
+        await station.upkeep.recover()
+
+    station.outside.before_answer = expire
+    await station.sender("transactional").send_batch()
+    assert station.relay_host.taken == []
+    assert [row[2] for row in await station.states()] == ["queued"]
+    await station.send()
+    assert len(station.relay_host.to(person)) == 1
+
+
+async def test_two_senders_never_send_the_same_message(station: Station) -> None:
+    people = [await know(station) for _ in range(60)]
+    await deliver(station.service, *(confirmed(person) for person in people))
+    one, other = station.sender("transactional"), station.sender("bulk")
+    other.lane, other._name = one.lane, "other"
+    one._batch = other._batch = 7
+
+    async def drain(sender: Any) -> None:
+        while await sender.send_batch():
+            pass
+
+    await asyncio.gather(drain(one), drain(other))
+    assert [len(station.relay_host.to(person)) for person in people] == [1] * 60
+
+
+async def test_bulk_that_is_stuck_does_not_hold_up_a_link(station: Station) -> None:
+    crowd = [await know(station) for _ in range(40)]
+    person = await know(station)
+    await deliver(station.service, *(invited(each) for each in crowd), signed_up(person, known=True))
+    sender, gate = station.sender("bulk"), asyncio.Event()
+    hand_over = sender._hand_over
+
+    async def stuck(ready: Any) -> Any:
+        await gate.wait()
+        return await hand_over(ready)
+
+    sender._hand_over = stuck
+    bulk = asyncio.create_task(station.send("bulk"))
+    await station.send("link")
+    assert [address for address, _mail in station.relay_host.taken] == [contact(person).email]
+    gate.set()
+    await bulk
+    assert len(station.relay_host.taken) == 41
+
+
+async def test_bulk_pauses_itself_over_bounces(station: Station) -> None:
+    people = [await know(station) for _ in range(100)]
+    bouncing = {contact(person).email for person in people[:4]}
+    station.relay_host.on_rcpt = lambda address: "550 5.1.1 No such user" if address in bouncing else "250 OK"
+    await deliver(station.service, *(invited(person) for person in people))
+    await station.send()
+    late, link = await know(station), await know(station)
+    await deliver(station.service, invited(late), signed_up(link, known=True))
+    await station.send()
+    assert len(station.relay_host.to(late)) == 0
+    assert len(station.relay_host.to(link)) == 1
+    await station.database.advance_clock(dt.timedelta(days=1, minutes=1))
+    await station.send()
+    assert len(station.relay_host.to(late)) == 1
+
+
+async def test_bodies_are_forgotten_and_those_of_links_never_kept(station: Station) -> None:
+    link, other = await know(station), await know(station)
+    await deliver(station.service, signed_up(link, known=True), confirmed(other))
+    await station.send()
+    kept = "SELECT body <> '' FROM messages WHERE body IS NOT NULL ORDER BY delivery"
+    assert await station.database.fetch(kept) == [(False,), (True,)]
+    await station.database.advance_clock(dt.timedelta(days=6, hours=23))
+    await station.upkeep.purge()
+    assert await station.database.fetch(kept) == [(False,), (True,)]
+    await station.database.advance_clock(dt.timedelta(hours=2))
+    await station.upkeep.purge()
+    assert await station.database.fetch(kept) == []
+
+
+async def test_reminder_after_the_call_began_is_not_sent(station: Station) -> None:
+    prospect, volunteer = await know(station), await know(station)
+    await deliver(station.service, reminder(prospect, volunteer, starts_at=dt.datetime(2020, 1, 1, tzinfo=dt.UTC)))
+    await station.send()
+    assert [tuple(row[1:]) for row in await station.states()] == [
+        ("email", "dropped", "expired"), ("sms", "dropped", "expired"),
+    ] * 2  # fmt: skip

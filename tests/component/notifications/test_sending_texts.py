@@ -1,0 +1,228 @@
+"""Texts: consent, quiet hours, at most one, and people who text us back."""
+
+import asyncio
+import datetime as dt
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi import Response
+
+from shared.events import notifications
+from tests.component.notifications.conftest import Station
+from tests.component.notifications.events import consent, reminder
+from tests.harness import client_of, deliver, take_outbox
+from tests.unit.notifications.samples import contact
+
+PHONE = "+13165550123"
+
+
+async def at_hour(station: Station, hour: int) -> None:
+    """Move the business clock on to the next time it is that hour in Chicago."""
+    (moved,) = await station.database.fetch(
+        "SELECT extract(epoch FROM (business_now() AT TIME ZONE 'America/Chicago')::time)::int"
+    )
+    seconds = (hour * 3600 - moved[0]) % 86_400
+    await station.database.advance_clock(dt.timedelta(seconds=seconds + 60))
+
+
+async def remind(station: Station, **changes: Any) -> UUID:
+    """A reminder to one known person; the other party is unknown. Returns the known one."""
+    person = uuid4()
+    station.outside.know(contact(person, **changes))
+    await deliver(station.service, reminder(person, uuid4()))
+    return person
+
+
+async def texts(station: Station) -> list[tuple[Any, ...]]:
+    """State and reason of the known person's texts."""
+    return [row[2:] for row in await station.states() if row[1] == "sms" and row[3] != "no_person"]
+
+
+async def incoming(station: Station, body: str, sender: str = PHONE, token: str = "inbound-of-tests") -> Any:
+    async with client_of(station.service) as client:
+        return await client.post(
+            "/sms/inbound", json={"from": sender, "body": body}, headers={"X-Inbound-Token": token}
+        )
+
+
+async def test_first_text_tells_who_we_are_and_how_to_stop(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    await deliver(station.service, reminder(person, uuid4()))
+    await station.send("text")
+    first, second = station.outside.texts
+    assert first["to"] == PHONE
+    assert first["body"].startswith("Open Porch: ")
+    assert "Up to 6 texts a month. Msg & data rates may apply. Reply HELP for help, STOP to stop." in first["body"]
+    assert "STOP" not in second["body"]
+    ids = [str(row[0]) for row in await station.database.fetch(
+        "SELECT id FROM messages WHERE channel = 'sms' AND state = 'accepted' ORDER BY id")]  # fmt: skip
+    assert [text["client_reference"] for text in station.outside.texts] == ids
+    assert await station.database.fetch(
+        "SELECT segments FROM messages WHERE channel = 'sms' AND state = 'accepted' ORDER BY id"
+    ) == [(2,), (1,)]
+
+
+@pytest.mark.parametrize("changes", [{"consents": {"email": True}}, {"phone": None}, {"consents": {"sms": False}}])
+async def test_text_needs_its_own_consent_and_a_number(station: Station, changes: dict[str, Any]) -> None:
+    await at_hour(station, 10)
+    await remind(station, **changes)
+    await station.send("text")
+    assert station.outside.texts == []
+    assert [state for state, _reason in await texts(station)] == ["dropped"]
+
+
+async def test_consent_withdrawn_here_counts_before_signup_says_so(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await deliver(station.service, consent(person, "sms", granted=False))
+    await station.send("text")
+    assert await texts(station) == [("dropped", "no_consent")]
+
+
+async def test_text_at_night_waits_for_the_morning(station: Station) -> None:
+    await at_hour(station, 22)
+    await remind(station)
+    await station.send("text")
+    assert await texts(station) == [("deferred", "quiet_hours")]
+    await station.database.advance_clock(dt.timedelta(hours=9, minutes=50))
+    await station.send("text")
+    assert station.outside.texts == []
+    await station.database.advance_clock(dt.timedelta(minutes=15))
+    await station.send("text")
+    assert len(station.outside.texts) == 1
+    assert await texts(station) == [("accepted", None)]
+
+
+async def test_unknown_text_is_looked_up_and_never_sent_twice(station: Station) -> None:
+    await at_hour(station, 10)
+    await remind(station)
+
+    def take_and_fail(text: dict[str, str]) -> Response:
+        station.outside.texts.append(text)
+        return Response(status_code=500)
+
+    station.outside.text_answer = take_and_fail
+    await station.send("text")
+    assert await texts(station) == [("unknown", "http_500")]
+    await station.upkeep.look_up()
+    assert await texts(station) == [("unknown", "http_500")]
+    await station.database.advance_clock(dt.timedelta(minutes=5))
+    await station.upkeep.look_up()
+    assert await texts(station) == [("accepted", "looked_up")]
+    assert len(station.outside.texts) == 1
+    (event,) = [e for e in await take_outbox(station.service) if isinstance(e, notifications.MessageSent)]
+    assert event.channel == "sms"
+
+
+async def test_text_that_the_provider_never_got_is_sent_after_the_look_up(station: Station) -> None:
+    await at_hour(station, 10)
+    await remind(station)
+    station.outside.text_answer = lambda _text: Response(status_code=503)
+    await station.send("text")
+    station.outside.text_answer = None
+    await station.database.advance_clock(dt.timedelta(minutes=5))
+    await station.upkeep.look_up()
+    await station.send("text")
+    assert len(station.outside.texts) == 1
+    assert await texts(station) == [("accepted", None)]
+
+
+async def test_retry_after_is_obeyed(station: Station) -> None:
+    await at_hour(station, 10)
+    await remind(station)
+    station.outside.text_answer = lambda _text: Response(status_code=429, headers={"Retry-After": "900"})
+    await station.send("text")
+    station.outside.text_answer = None
+    await station.database.advance_clock(dt.timedelta(seconds=890))
+    await station.send("text")
+    assert station.outside.texts == []
+    await station.database.advance_clock(dt.timedelta(seconds=15))
+    await station.send("text")
+    assert len(station.outside.texts) == 1
+
+
+async def test_stop_holds_at_once_for_what_is_queued_and_is_confirmed_once(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station, language="es")
+    await station.send("text")
+    await deliver(station.service, reminder(person, uuid4()))
+    station.outside.texts.clear()
+    answer = await incoming(station, "No más, por favor")
+    assert (answer.status_code, answer.json()) == (200, {"intent": "stop"})
+    assert (await incoming(station, "STOP")).json() == {"intent": "stop"}
+    await station.send("text")
+    assert [text["body"] for text in station.outside.texts] == [
+        "Open Porch: Te diste de baja y no recibirás más mensajes de texto. Responde START para volver a recibirlos."
+        .replace("á", "a").replace("é", "é")
+    ]  # fmt: skip
+    assert (await texts(station))[-1] == ("dropped", "suppressed")
+    suppressed = [e for e in await take_outbox(station.service) if isinstance(e, notifications.ContactSuppressed)]
+    assert [(e.person_id, e.channel, e.reason) for e in suppressed] == [(person, "sms", "stop")]
+
+
+async def test_stop_during_preparation_wins(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    station.outside.texts.clear()
+    await deliver(station.service, reminder(person, uuid4()))
+
+    async def stop() -> None:
+        station.outside.before_answer = None
+        await incoming(station, "STOP")
+
+    station.outside.before_answer = stop
+    await station.send("text")
+    assert [text["body"] for text in station.outside.texts if "is on" in text["body"]] == []
+    assert (await texts(station))[-1] == ("dropped", "suppressed")
+
+
+async def test_stop_of_an_unknown_number_holds_by_the_number_alone(station: Station) -> None:
+    await at_hour(station, 10)
+    await incoming(station, "stop", sender="316 555 0123")
+    await remind(station)
+    await station.send("text")
+    assert await texts(station) == [("dropped", "suppressed")]
+
+
+async def test_start_takes_a_stop_back(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    await incoming(station, "STOP")
+    await take_outbox(station.service)
+    assert (await incoming(station, "Start")).json() == {"intent": "start"}
+    (event,) = await take_outbox(station.service)
+    assert isinstance(event, notifications.ContactRestored)
+    await deliver(station.service, reminder(person, uuid4()))
+    await station.send("text")
+    assert (await texts(station))[-1] == ("accepted", None)
+
+
+async def test_help_is_answered_and_small_talk_is_not(station: Station) -> None:
+    assert (await incoming(station, "HELP")).json() == {"intent": "help"}
+    assert (await incoming(station, "See you tomorrow!")).json() == {"intent": "none"}
+    (answer,) = station.outside.texts
+    assert "hello@openporch.example" in answer["body"]
+
+
+async def test_incoming_texts_need_the_providers_credential(station: Station) -> None:
+    answer = await incoming(station, "STOP", token="another")
+    assert answer.status_code == 401
+    assert await station.database.fetch("SELECT count(*) FROM suppressions") == [(0,)]
+    refused = await incoming(station, "STOP", sender="not a number")
+    assert refused.status_code == 422
+
+
+async def test_stops_in_a_race_leave_one_suppression_and_one_event(station: Station) -> None:
+    await at_hour(station, 10)
+    await remind(station)
+    await station.send("text")
+    await take_outbox(station.service)
+    await asyncio.gather(*(incoming(station, "STOP") for _ in range(5)))
+    assert len(await take_outbox(station.service)) == 1
+    assert await station.database.fetch("SELECT count(*) FROM suppressions") == [(2,)]
+    assert await station.database.fetch("SELECT kind, state FROM text_replies") == [("stop", "accepted")]
