@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import stamina
 
 LINK = re.compile(r"https?://[^\s<>\"')\]]+")
 
@@ -16,6 +17,7 @@ class Mailbox:
     def __init__(self, base_url: str) -> None:
         self._client = httpx.Client(base_url=base_url, timeout=30)
 
+    @stamina.retry(on=httpx.TransportError, attempts=30, timeout=60, wait_max=2)
     def messages(self, to: str | None = None, after: str | None = None) -> list[dict[str, Any]]:
         """Messages, oldest first: all, or those to one recipient, or those after an id."""
         query = {name: value for name, value in (("to", to), ("after", after)) if value is not None}

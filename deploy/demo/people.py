@@ -95,7 +95,7 @@ def _hours(rng: random.Random, windows: int) -> list[dict[str, Any]]:
 
 
 def crowd(
-    *, seed: int, form: str, count: int, offices: tuple[str, ...], tracks: tuple[str, ...], fields: frozenset[str]
+    *, seed: str, form: str, count: int, offices: tuple[str, ...], tracks: tuple[str, ...], fields: frozenset[str]
 ) -> Iterator[Invented]:
     """`count` people who fill the form `form`; the same for the same arguments.
 
