@@ -193,5 +193,7 @@ def audit_content(
     details: Mapping[str, Any],
 ) -> bytes:
     """The canonical bytes of an entry, which its hash covers after the hash before it."""
-    entry = [at, account_id, person_id, action, subject, dict(details)]
+    # The driver's UUIDs are a subclass, which orjson does not write by itself.
+    actors = [str(value) if value else None for value in (account_id, person_id)]
+    entry = [at, *actors, action, subject, dict(details)]
     return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)

@@ -1,0 +1,127 @@
+"""Events in: the journey, repeated and out of order, and consent that was stopped and restored elsewhere."""
+
+from datetime import UTC, date, datetime
+from uuid import UUID, uuid4
+
+import httpx
+
+from services.signup.handlers import ROUTES
+from shared.events import Event
+from shared.events import endorsement as e
+from shared.events import matching as m
+from shared.events import notifications as n
+from shared.events.signup import ConsentChanged
+from shared.service import Service
+from shared.web.sessions import Principal
+from tests.component.signup.conftest import confirmed_person
+from tests.harness import CLUSTER, as_records, client_of, deliver, take_outbox
+
+AT = datetime(2026, 3, 1, 18, tzinfo=UTC)
+
+
+def path_of(person: UUID, helper: UUID) -> list[Event]:
+    """Every event that this service reads, as one person's way to a withdrawn endorsement."""
+    intro, candidacy, application, decision, endorsement = (uuid4() for _n in range(5))
+    first, call = ({"call_id": uuid4(), "prospect_id": person, "volunteer_id": helper, "purpose": "one_on_one"}
+                   for _n in range(2))  # fmt: skip
+    times = {"starts_at": AT, "ends_at": AT}
+    who = {"candidacy_id": candidacy, "person_id": person}
+    return [
+        m.IntroCallInvited(intro_call_id=intro, person_id=person, starts_at=AT),
+        m.IntroCallAttended(intro_call_id=intro, person_id=person),
+        m.MatchOffered(**first, **times, expires_at=AT),
+        m.CallBooked(**first, **times),
+        m.CallMissed(**first, missed_by="volunteer"),
+        m.CallBooked(**call, **times),
+        m.CallCancelled(**call, by="prospect"),
+        m.CallCompleted(**call, outcome="will_run"),
+        e.CandidacyDeclared(**who, office="mayor", office_level="local", state="TX"),
+        e.FilingConfirmed(**who, verified_by=uuid4()),
+        e.ApplicationSubmitted(**who, application_id=application, application_class="spring_2026"),
+        e.EligibilityDecided(**who, application_id=application, rule_version="x", outcome="eligible"),
+        e.EndorsementDeclined(**who, application_id=application, decision_id=decision, reason="values",
+                              reapply_from=date(2026, 5, 1)),
+        e.EndorsementDecided(**who, application_id=application, decision_id=decision, embargo_until=AT),
+        e.EndorsementAnnounced(**who, endorsement_id=endorsement, decision_id=decision),
+        e.EndorsementWithdrawn(**who, endorsement_id=endorsement, reason="conduct"),
+        n.ContactSuppressed(person_id=person, channel="email", reason="stop"),
+        n.ContactRestored(person_id=person, channel="email", reason="start"),
+    ]  # fmt: skip
+
+
+async def test_every_event_delivered_twice_has_one_effect(service: Service, client: httpx.AsyncClient) -> None:
+    person = await confirmed_person(service, client, consents=[{"channel": "email"}])
+    helper = await confirmed_person(service, client, email="vic@example.org", name="Vic Lee")
+    await take_outbox(service)
+    events = path_of(person, helper)
+    assert {type(event) for event in events} == set(ROUTES)
+    records = await as_records(service, events, None)
+    assert await service._inbox.take(records, cluster_id=CLUSTER) == len(events)
+    steps = await service.context.pool.fetch("SELECT person_id, step FROM journey_steps")
+    assert len(steps) == 17
+    told = await take_outbox(service)
+    changes = [(c.granted, c.reason) for c in told if isinstance(c, ConsentChanged)]
+    assert changes == [(False, "stop"), (True, "start")]
+    assert await service._inbox.take(records, cluster_id=CLUSTER) == 0
+    await service.context.pool.execute("UPDATE inbox_offsets SET next_offset = 0")
+    assert await service._inbox.take(records, cluster_id=CLUSTER) == 0
+    await service.context.pool.execute("DELETE FROM inbox_seen")
+    await service.context.pool.execute("UPDATE inbox_offsets SET next_offset = 0")
+    steps_only = [
+        r
+        for r, event in zip(records, events, strict=True)
+        if not isinstance(event, n.ContactSuppressed | n.ContactRestored)
+    ]
+    await service._inbox.take(steps_only, cluster_id=CLUSTER)
+    assert await service.context.pool.fetch("SELECT person_id, step FROM journey_steps") == steps
+    assert await take_outbox(service) == []
+    assert await service.context.pool.fetchval("SELECT count(*) FROM parked") == 0
+
+
+async def test_person_sees_more_of_the_path_than_staff(
+    service: Service, client: httpx.AsyncClient, staff_client: httpx.AsyncClient
+) -> None:
+    person = await confirmed_person(service, client)
+    helper = await confirmed_person(service, client, email="vic@example.org", name="Vic Lee")
+    events = path_of(person, helper)[:13]
+    await deliver(service, *events)
+    async with client_of(service, Principal(person)) as own:
+        mine = (await own.get("/v1/me")).json()
+    seen = (await staff_client.get(f"/v1/people/{person}")).json()
+    reached = {s["id"]: s["state"] for s in mine["stages"]}
+    assert reached == {
+        **dict.fromkeys(
+            ["signed_up", "confirmed", "intro_call", "one_on_one", "filed", "applied", "eligible", "decided"], "done"
+        ),
+        "endorsed": "current",
+        "elected": "upcoming",
+        "alum": "upcoming",
+    }
+    assert mine["helpers"] == ["Vic"]
+    assert [s["state"] for s in seen["stages"] if s["id"] in ("applied", "eligible", "decided")] == [
+        "done", "current", "upcoming"
+    ]  # fmt: skip
+    assert not {"endorsement_declined", "eligible"} & {s["step"] for s in seen["journey"]}
+    rows = await service.context.pool.fetch("SELECT action, subject FROM audit_entries")
+    assert [tuple(row) for row in rows] == [("person_read", str(person))]
+
+
+async def test_steps_of_a_person_not_known_yet_are_kept(service: Service) -> None:
+    person = uuid4()
+    await deliver(service, *path_of(person, uuid4())[:4])
+    assert await service.context.pool.fetchval("SELECT count(*) FROM journey_steps") == 4
+
+
+async def test_stop_of_a_person_not_known_yet_waits(service: Service) -> None:
+    await deliver(service, n.ContactSuppressed(person_id=uuid4(), channel="sms", reason="stop"))
+    assert await service.context.pool.fetchval("SELECT count(*) FROM parked") == 1
+
+
+async def test_completed_call_moves_the_stage_and_an_older_step_does_not(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    person = await confirmed_person(service, client)
+    events = path_of(person, uuid4())
+    await deliver(service, events[9])
+    await deliver(service, events[1])
+    assert await service.context.pool.fetchval("SELECT stage FROM people") == "filed"
