@@ -36,7 +36,8 @@ MAX_RECORDS = 500
 SESSION_TIMEOUT_MS = 15_000
 MAX_POLL_INTERVAL_MS = 120_000
 BACKOFF_SECONDS = (0.5, 30.0)
-DRAIN_SECONDS = 20.0
+# With the requests under way (`shared.service`) within the 25 s that a stop may take.
+DRAIN_SECONDS = 12.0
 
 
 class Consumer:

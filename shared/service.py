@@ -19,10 +19,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import asyncpg
 import uvicorn
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter, FastAPI
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from shared import clock, metrics
 from shared import timers as timetable
@@ -210,7 +212,7 @@ class Service:
         try:
             async with asyncio.timeout(2):
                 await self.context.pool.fetchval("SELECT 1")
-        except TRANSIENT as fault:
+        except (*TRANSIENT, asyncpg.PostgresError) as fault:
             return f"The database does not answer ({type(fault).__name__})."
         consumes = self.role in ("worker", "all") and bool(self.parts.routes)
         # A web process keeps taking sign-ups while the broker is away; the outbox holds them.
@@ -289,7 +291,7 @@ async def _serve(definition: Definition, settings: ServiceSettings, role: str) -
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=15,
+                timeout_graceful_shutdown=8,
                 timeout_keep_alive=30,
                 backlog=2048,
                 proxy_headers=False,
@@ -315,6 +317,8 @@ def main(definition: Definition) -> None:
         prefix = str(definition.settings.model_config.get("env_prefix", "")).upper()
         lines = [f"{prefix}{str(e['loc'][0]).upper()}: {e['msg']}." for e in invalid.errors(include_input=False)]
         sys.exit("The settings are not complete; set these variables:\n  " + "\n  ".join(lines))
+    except (RuntimeError, SettingsError) as unreadable:
+        sys.exit(str(unreadable))
     configure(definition.name, settings.log_level)
     try:
         if role == "migrate":
@@ -327,6 +331,6 @@ def main(definition: Definition) -> None:
                 runner.run(_serve(definition, settings, role))
     except (ProgramError, RuntimeError) as error:
         sys.exit(str(error))
-    except TRANSIENT as fault:
+    except (*TRANSIENT, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as fault:
         variable = f"{definition.name.upper()}_DATABASE_URL"
         sys.exit(f"The database does not answer ({type(fault).__name__}: {fault}); check {variable}.")

@@ -81,7 +81,14 @@ class SecretFiles(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         prefix = str(self.config.get("env_prefix", ""))
         path = os.environ.get(f"{prefix}{field_name}_FILE".upper())
-        value = Path(path).read_text(encoding="utf-8").strip() if path else None
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip() if path else None
+        except (OSError, UnicodeDecodeError) as error:
+            variable = f"{prefix}{field_name}".upper()
+            raise RuntimeError(
+                f"{variable}_FILE names {path}, which can't be read ({type(error).__name__}): give the path of a file"
+                f" that this process may read, or set {variable}."
+            ) from None
         return value, field_name, self.field_is_complex(field)
 
     def __call__(self) -> dict[str, Any]:
