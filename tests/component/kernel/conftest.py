@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import pytest
 import structlog
@@ -29,7 +30,7 @@ class Kernel:
     @property
     def name(self) -> str:
         """A name of its own: for consumer groups and transactional ids."""
-        return self.database.dsn.rpartition("/")[2]
+        return urlsplit(self.database.dsn).path.strip("/")
 
     async def count(self, table: str) -> int:
         """Rows in a table of the backbone."""

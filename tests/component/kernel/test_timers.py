@@ -1,0 +1,166 @@
+"""Timers: once, at the business time, with what their action did; a failing one holds nobody up."""
+
+import asyncio
+import datetime as dt
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from shared import timers
+from shared.errors import Rejected
+from shared.timers import MAX_ATTEMPTS, Timer
+from shared.web.text import _
+from shared.work import Work
+from tests.component.kernel.conftest import Kernel
+from tests.component.kernel.events import Counted
+
+HOUR = dt.timedelta(hours=1)
+
+
+async def plan(kernel: Kernel, owner: str, after: dt.timedelta, kind: str = "remind", **payload: object) -> None:
+    """Schedule one timer, `after` from the business time."""
+    async with kernel.workshop.begin("chain-of-tests") as work:
+        await timers.schedule(work, kind, owner, work.now + after, **payload)
+
+
+class Fired:
+    """An action that keeps what it was given and writes it down; `fails` names the owners it fails for."""
+
+    def __init__(self, *fails: str, error: Exception | None = None) -> None:
+        self.fails = set(fails)
+        self.error = error or ValueError("a bug")
+
+    async def __call__(self, work: Work, timer: Timer) -> None:
+        await work.connection.execute("INSERT INTO effects VALUES ($1, $1, $2)", uuid4(), timer.owner_key)
+        work.emit(Counted(count_id=uuid4(), number=int(timer.payload.get("number", 0))))
+        if timer.owner_key in self.fails:
+            raise self.error
+
+
+async def fired(kernel: Kernel) -> list[str]:
+    """Whose timers acted, in order."""
+    return [row["note"] for row in await kernel.pool.fetch("SELECT note FROM effects ORDER BY ordinal")]
+
+
+async def test_timer_fires_once_with_rival_workers(kernel: Kernel) -> None:
+    owners = [f"owner-{n:03}" for n in range(120)]
+    for owner in owners:
+        await plan(kernel, owner, -HOUR, number=7)
+    action = {"remind": Fired()}
+    taken = await asyncio.gather(*(timers.fire_due(kernel.workshop, action, batch=50) for _ in range(6)))
+    assert sum(taken) == 120
+    assert sorted(await fired(kernel)) == owners
+    assert (await kernel.count("timers"), await kernel.count("outbox")) == (0, 120)
+    headers = await kernel.pool.fetchval("SELECT headers FROM outbox LIMIT 1")
+    assert '["correlation_id","chain-of-tests"]' in headers
+
+
+async def test_timer_fires_at_the_business_time(kernel: Kernel) -> None:
+    await plan(kernel, "late", 49 * HOUR)
+    await plan(kernel, "soon", 48 * HOUR)
+    action = {"remind": Fired()}
+    assert await timers.fire_due(kernel.workshop, action) == 0
+    await kernel.database.advance_clock(dt.timedelta(days=2))
+    assert (await timers.fire_due(kernel.workshop, action), await fired(kernel)) == (1, ["soon"])
+    await kernel.database.advance_clock(HOUR)
+    assert (await timers.fire_due(kernel.workshop, action), await fired(kernel)) == (1, ["soon", "late"])
+
+
+async def test_rescheduled_timer_moves(kernel: Kernel) -> None:
+    await plan(kernel, "one", -HOUR, number=1)
+    await plan(kernel, "one", HOUR, number=2)
+    action = {"remind": Fired()}
+    assert await timers.fire_due(kernel.workshop, action) == 0
+    await plan(kernel, "one", -HOUR, number=3)
+    assert await timers.fire_due(kernel.workshop, action) == 1
+    assert await kernel.pool.fetchval("SELECT convert_from(payload, 'UTF8')::jsonb ->> 'number' FROM outbox") == "3"
+
+
+async def test_parts_of_one_owner_are_timers_of_their_own(kernel: Kernel) -> None:
+    async with kernel.workshop.begin() as work:
+        for part in ("1", "2", "2"):
+            await timers.schedule(work, "remind", "one", work.now - HOUR, part=part)
+    assert await timers.fire_due(kernel.workshop, {"remind": Fired()}) == 2
+
+
+async def test_cancel_removes_one_kind_or_all(kernel: Kernel) -> None:
+    for owner in ("one", "other"):
+        for kind in ("remind", "expire"):
+            await plan(kernel, owner, -HOUR, kind)
+    async with kernel.workshop.begin() as work:
+        await timers.cancel(work, "one", "remind")
+    left = await kernel.pool.fetch("SELECT owner_key, kind FROM timers ORDER BY id")
+    assert [tuple(row) for row in left] == [("one", "expire"), ("other", "remind"), ("other", "expire")]
+    async with kernel.workshop.begin() as work:
+        await timers.cancel(work, "other")
+    assert [tuple(row) for row in await kernel.pool.fetch("SELECT owner_key, kind FROM timers")] == [("one", "expire")]
+
+
+async def test_action_may_schedule_its_own_next_step(kernel: Kernel) -> None:
+    async def again(work: Work, timer: Timer) -> None:
+        await timers.schedule(work, timer.kind, timer.owner_key, timer.due_at + 24 * HOUR)
+
+    await plan(kernel, "series", -HOUR)
+    assert await timers.fire_due(kernel.workshop, {"remind": again}) == 1
+    assert await timers.fire_due(kernel.workshop, {"remind": again}) == 0
+    await kernel.database.advance_clock(dt.timedelta(days=1))
+    assert await timers.fire_due(kernel.workshop, {"remind": again}) == 1
+    assert await kernel.count("timers") == 1
+
+
+async def test_failing_action_is_put_back_with_growing_delay_until_dead(kernel: Kernel) -> None:
+    await plan(kernel, "sick", -HOUR, number=1)
+    action = {"remind": Fired("sick")}
+    delays = []
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        # Another one is due each time, and is not held up.
+        await plan(kernel, f"well-{attempt}", -HOUR)
+        assert await timers.fire_due(kernel.workshop, action) == 2
+        row = await kernel.pool.fetchrow(
+            "SELECT attempts, dead, error, payload, extract(epoch FROM due_at - business_now()) AS delay FROM timers"
+        )
+        assert row is not None
+        assert (row["attempts"], row["dead"], row["error"]) == (attempt, attempt == MAX_ATTEMPTS, "ValueError")
+        assert row["payload"] == {"number": 1}
+        delays.append(round(row["delay"]))
+        await kernel.pool.execute("UPDATE timers SET due_at = business_now() - interval '1 minute'")
+    assert delays == [2, 4, 8, 16, 32, 64, 128, 256]
+    assert await timers.fire_due(kernel.workshop, action) == 0
+    # What the failing action wrote and emitted is gone; the others' stays.
+    assert await fired(kernel) == [f"well-{attempt}" for attempt in range(1, MAX_ATTEMPTS + 1)]
+    assert await kernel.count("outbox") == MAX_ATTEMPTS
+    # Scheduling it anew revives it.
+    await plan(kernel, "sick", -HOUR)
+    assert await timers.fire_due(kernel.workshop, {"remind": Fired()}) == 1
+
+
+async def test_rule_that_says_no_ends_the_timer(kernel: Kernel) -> None:
+    await plan(kernel, "moot", -HOUR)
+    action = {"remind": Fired("moot", error=Rejected("moot", _("Too late.")))}
+    assert await timers.fire_due(kernel.workshop, action) == 1
+    assert (await kernel.count("timers"), await kernel.count("outbox"), await fired(kernel)) == (0, 0, [])
+
+
+async def test_kind_without_an_action_is_kept(kernel: Kernel) -> None:
+    await plan(kernel, "one", -HOUR, "of_a_newer_version")
+    assert await timers.fire_due(kernel.workshop, {"remind": Fired()}) == 1
+    rows = await kernel.pool.fetch("SELECT kind, dead FROM timers")
+    assert [tuple(row) for row in rows] == [("of_a_newer_version", False)]
+
+
+async def test_infrastructure_fault_leaves_every_timer_as_it_was(kernel: Kernel) -> None:
+    await plan(kernel, "first", -2 * HOUR)
+    await plan(kernel, "second", -HOUR)
+    before = await kernel.pool.fetch("SELECT * FROM timers ORDER BY id")
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await timers.fire_due(
+            kernel.workshop, {"remind": Fired("second", error=asyncpg.DeadlockDetectedError("deadlock"))}
+        )
+    assert await kernel.pool.fetch("SELECT * FROM timers ORDER BY id") == before
+    assert (await fired(kernel), await kernel.count("outbox")) == ([], 0)
+
+
+async def test_missing_action_is_refused_at_start() -> None:
+    with pytest.raises(TypeError, match=r"No action for the timer kinds expire; add them to the service's TIMERS\."):
+        timers.check_actions({"remind": Fired()}, ["remind", "expire"])
