@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict
 
 from services.matching.actions import intro_calls as actions
@@ -22,7 +21,7 @@ from services.matching.web.intro_calls_messages import (
     message_data,
     token_matches,
 )
-from services.matching.web.intro_calls_staff import staff_router
+from services.matching.web.intro_calls_staff import see_other, staff_router
 from shared.errors import NotFound, Rejected
 from shared.people import resolve
 from shared.program import Program
@@ -114,7 +113,7 @@ async def post_answer_page(request: Request, intro_call_id: UUID, principal: Som
     form = await request.form()
     async with request.app.state.workshop.begin(request.state.correlation_id) as work:
         await actions.answer(work, intro_call_id, principal.person_id, _reply_of(value_of(form, "answer")))
-    return RedirectResponse("/intro-calls", status_code=303)
+    return see_other(request, "/intro-calls")
 
 
 # ---------------------------------------------------------------- by link
@@ -151,7 +150,7 @@ async def post_answer_link(request: Request, intro_call_id: str, key: str) -> Re
     form = await request.form()
     async with request.app.state.workshop.begin(request.state.correlation_id) as work:
         await actions.answer(work, call_id, person_id, _reply_of(value_of(form, "answer")))
-    return RedirectResponse(answer_path(request.app.state.settings, call_id, person_id), status_code=303)
+    return see_other(request, answer_path(request.app.state.settings, call_id, person_id))
 
 
 @intro_router.get("/intro-calls/{intro_call_id}/calendar.ics", summary="Calendar file of one person's seat")

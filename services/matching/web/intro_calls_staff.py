@@ -24,6 +24,7 @@ from shared.events.envelope import new_id
 from shared.messages import Contacts
 from shared.program import Program
 from shared.web import fields as form_fields
+from shared.web import sessions
 from shared.web.fields import FieldErrors, Option
 from shared.web.sessions import Principal, require
 from shared.web.text import Text, _
@@ -184,6 +185,7 @@ async def staff_page(
     return request.app.state.pages.response(  # type: ignore[no-any-return]
         request,
         "intro_calls/staff_list.html",
+        language=_language(request),
         title=_("Intro calls"),
         current="intro_calls",
         upcoming=[_shown(request, row) for row in upcoming],
@@ -214,7 +216,7 @@ async def post_new(request: Request, staff: Staff) -> Response:
         if no.status != 422:
             raise
         return _form_page(request, form, FieldErrors(no.fields), call_id, status=422)
-    return RedirectResponse(f"/intro-calls/staff/{call_id}?done=scheduled", status_code=303)
+    return see_other(request, f"/intro-calls/staff/{call_id}?done=scheduled")
 
 
 @staff_router.get("/intro-calls/staff/{intro_call_id}", summary="Page: one call, its people and their attendance")
@@ -244,14 +246,14 @@ async def post_attendance_page(request: Request, intro_call_id: UUID, staff: Sta
         if no.status == 404:
             raise
         return await _call_page(request, intro_call_id, page, "", errors=FieldErrors({"attendance": no.message}))
-    return RedirectResponse(f"/intro-calls/staff/{intro_call_id}?done=recorded&page={page}", status_code=303)
+    return see_other(request, f"/intro-calls/staff/{intro_call_id}?done=recorded&page={page}")
 
 
 @staff_router.post("/intro-calls/staff/{intro_call_id}/invite", summary="Invite everybody whom the call fits")
 async def post_invite_page(request: Request, intro_call_id: UUID, staff: Staff) -> Response:
     async with request.app.state.workshop.begin(request.state.correlation_id) as work:
         await actions.invite(work, staff, intro_call_id, ())
-    return RedirectResponse(f"/intro-calls/staff/{intro_call_id}?done=invited", status_code=303)
+    return see_other(request, f"/intro-calls/staff/{intro_call_id}?done=invited")
 
 
 @staff_router.get("/intro-calls/staff/{intro_call_id}/cancel", summary="Page: confirm that a call is cancelled")
@@ -260,6 +262,7 @@ async def cancel_page(request: Request, intro_call_id: UUID, _staff: Staff) -> R
     return request.app.state.pages.response(  # type: ignore[no-any-return]
         request,
         "intro_calls/staff_cancel.html",
+        language=_language(request),
         title=_("Cancel this call?"),
         current="intro_calls",
         call=call,
@@ -273,7 +276,7 @@ async def cancel_page(request: Request, intro_call_id: UUID, _staff: Staff) -> R
 async def post_cancel_page(request: Request, intro_call_id: UUID, staff: Staff) -> Response:
     async with request.app.state.workshop.begin(request.state.correlation_id) as work:
         await actions.cancel(work, staff, intro_call_id)
-    return RedirectResponse(f"/intro-calls/staff/{intro_call_id}?done=cancelled", status_code=303)
+    return see_other(request, f"/intro-calls/staff/{intro_call_id}?done=cancelled")
 
 
 # ---------------------------------------------------------------- what they share
@@ -294,6 +297,20 @@ async def _record(
 ) -> tuple[int, int]:
     async with request.app.state.workshop.begin(request.state.correlation_id) as work:
         return await actions.record_attendance(work, staff, call_id, attended, missed)
+
+
+def _language(request: Request) -> str:
+    session = sessions.current(request)
+    pages = request.app.state.pages
+    return str(pages.page_language(request, session.language if session else None))
+
+
+def see_other(request: Request, path: str) -> Response:
+    """Go to `path` after a POST, in the language that the page was read in."""
+    language = request.query_params.get("lang", "")
+    if language in request.app.state.program.languages:
+        path += f"{'&' if '?' in path else '?'}lang={language}"
+    return RedirectResponse(path, status_code=303)
 
 
 async def _find(request: Request, past: bool, cursor: str | None, limit: int) -> list[Any]:
@@ -352,6 +369,7 @@ def _form_page(
     return pages.response(  # type: ignore[no-any-return]
         request,
         "intro_calls/staff_new.html",
+        language=_language(request),
         status=status,
         title=_("Schedule an intro call"),
         current="intro_calls",
@@ -434,11 +452,13 @@ async def _call_page(
     return request.app.state.pages.response(  # type: ignore[no-any-return]
         request,
         "intro_calls/staff_call.html",
+        language=_language(request),
         status=422 if errors else 200,
         title=call["title"],
         current="intro_calls",
         call=_shown(request, {**dict(call), **dict(counts)}),
         local=local,
+        expected=any(row["state"] == "going" and row["attendance"] is None for row in rows[:PEOPLE_PAGE]),
         people=[{**dict(row), "name": names.get(row["person_id"])} for row in rows[:PEOPLE_PAGE]],
         began=call["starts_at"] <= now,
         over=call["ends_at"] <= now,
