@@ -36,6 +36,8 @@ SCORES = {"plan": 4, "path": 4, "vision": 5, "roots": 3, "readiness": 4}
 @asynccontextmanager
 async def opened(database: Database, **changes: Any) -> AsyncIterator[Service]:
     """The service on a database of its own."""
+    # Nobody answers for signup unless a test says who does.
+    changes.setdefault("internal_urls", {"signup": "http://127.0.0.1:1"})
     async with running(SERVICE, make_settings(Settings, database, **changes)) as service:
         yield service
 
