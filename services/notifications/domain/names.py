@@ -62,6 +62,7 @@ REASONS: Mapping[str, Message] = {
     "out_of_tries": _("put off too many times"),
     "bounced": _("the address does not exist"),
     "timeout": _("no answer in time"),
+    "server_disconnected": _("the connection was closed without an answer"),
     "sender_lost": _("the sender stopped in the middle"),
     "too_slow": _("there was no time left in the batch"),
     "looked_up": _("the provider was asked"),

@@ -7,6 +7,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from typing import Literal
 from uuid import UUID
 
@@ -32,6 +33,11 @@ def message_of(secret: str, purpose: Purpose, token: str) -> UUID | None:
         return None
     message_id = UUID(bytes=raw)
     return message_id if matches(secret, purpose, str(message_id), proof) else None
+
+
+def without_tokens(body: str) -> str:
+    """A message's words as they are kept: links end before what could open them."""
+    return re.sub(r"(https?://[^\s/]+/?)\S*", r"\1…", body)
 
 
 def contact_hash(key: str, channel: str, contact: str) -> bytes:

@@ -154,7 +154,7 @@ class Renderer:
             filing_reason=lambda code: say(filing_reason(code)),
             match_reason=lambda reason: say(match_reason(self._program, reason, locale)),
             eligibility_checks=lambda checks: eligibility_checks(checks, language),
-            language_name=lambda code: locale_of(code).get_display_name(locale) or code,
+            language_name=lambda code: locale.languages.get(code, code),
         )
         parts = environment.get_template(f"email/parts.{form}").module
         for part in ("p", "button", "facts", "listing"):

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from services.notifications import metrics
 from services.notifications.domain import sending as rules
 from services.notifications.domain.sending import Defer, Drop
-from services.notifications.domain.tokens import contact_hash
+from services.notifications.domain.tokens import contact_hash, without_tokens
 from services.notifications.sending.answers import Answer
 from services.notifications.sending.mime import Envelope, Letter, Mail
 from services.notifications.sending.render import Rendered, Renderer
@@ -239,9 +239,9 @@ class Sender:
         handing = [
             Handing(
                 id=r.message.id,
-                # A link's mail is not kept: its body would open the door it is the key to.
+                # What is kept opens no door: a link's mail not at all, other words without their links' tokens.
                 subject=r.rendered.subject,
-                body="" if r.message.delivery == "link" else r.rendered.text,
+                body="" if r.message.delivery == "link" else without_tokens(r.rendered.text),
                 language=r.rendered.language,
                 contact_hash=r.address_hash,
                 segments=r.rendered.segments,

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from typing import Any
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.notifications.sending.mime import Envelope, Letter
@@ -92,6 +92,7 @@ def test_no_line_is_longer_than_the_limit() -> None:
 anything = st.text(st.characters(codec="utf-8"), max_size=200)
 
 
+@settings(deadline=None)
 @given(name=anything, subject=anything)
 def test_names_and_subjects_never_make_a_header_of_their_own(name: str, subject: str) -> None:
     head = ENVELOPE.write(letter(recipient_name=name, subject=subject)).content.partition(b"\r\n\r\n")[0]
@@ -111,6 +112,7 @@ def test_injected_header_ends_up_in_the_name() -> None:
     assert message["To"].addresses[0].addr_spec == "ana@example.org"
 
 
+@settings(deadline=None)
 @given(text=anything)
 def test_body_comes_back_as_it_was(text: str) -> None:
     message = parsed(text=text)

@@ -5,7 +5,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.notifications.domain.plan import plan
@@ -21,7 +21,7 @@ from services.notifications.domain.sending import (
     texting_opens,
 )
 from services.notifications.domain.texts import in_gsm, intent_of, segments
-from services.notifications.domain.tokens import contact_hash, message_of, token_of
+from services.notifications.domain.tokens import contact_hash, message_of, token_of, without_tokens
 from shared.messages import Contact
 from shared.program import load
 from tests.component.notifications.events import booked, invited, signed_up
@@ -118,6 +118,7 @@ def test_quiet_hours_follow_the_recipients_clock(zone: str | None, now: str, ope
     assert texting_opens(zone, TEXTING, dt.datetime.fromisoformat(now)) == dt.datetime.fromisoformat(opens)
 
 
+@settings(deadline=None)
 @given(
     at=st.datetimes(dt.datetime(2026, 1, 1), dt.datetime(2027, 12, 31), timezones=st.just(dt.UTC)),  # noqa: DTZ001
     zone=st.sampled_from(["America/New_York", "America/Phoenix", "Pacific/Honolulu", "America/St_Johns"]),
@@ -213,9 +214,15 @@ def test_token_opens_its_own_purpose_only() -> None:
     assert message_of("secret", "why", token[:-1] + ("A" if token[-1] != "A" else "B")) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_made_up_tokens_open_nothing(token: str) -> None:
     assert message_of("secret", "why", token) is None
+
+
+def test_kept_words_hold_no_token() -> None:
+    kept = without_tokens("See https://a.example/call/s3cret?x=1\nand http://b.example:80/t, or write to us.")
+    assert kept == "See https://a.example/…\nand http://b.example:80/… or write to us."
 
 
 def test_contact_hash_ignores_how_a_contact_is_written() -> None:
