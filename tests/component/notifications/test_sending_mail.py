@@ -378,3 +378,16 @@ async def test_reminder_after_the_call_began_is_not_sent(station: Station) -> No
     assert [tuple(row[1:]) for row in await station.states()] == [
         ("email", "dropped", "expired"), ("sms", "dropped", "expired"),
     ] * 2  # fmt: skip
+
+
+async def test_loops_send_what_arrives_and_end_when_cancelled(station: Station) -> None:
+    tasks = [asyncio.ensure_future(loop()) for loop in station.service.parts.loops.values()]
+    person = await know(station)
+    await deliver(station.service, confirmed(person), signed_up(person, known=True))
+    async with asyncio.timeout(10):
+        while len(station.relay_host.to(person)) < 2:
+            await asyncio.sleep(0.02)
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(end) for end in ended} == {asyncio.CancelledError}
