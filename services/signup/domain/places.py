@@ -40,6 +40,9 @@ SPOKEN_LANGUAGES = (
 """ISO 639 codes of languages that calls may be held in; `ase` is American Sign Language."""
 
 
+SIGN_LANGUAGE = {"en": "American Sign Language", "es": "Lengua de señas americana"}
+"""The name of `ase`, which locale data lack in Spanish."""
+
 FORM_LANGUAGES = ("en", "es", "ase", "ar", "zh", "fr", "ht", "ko", "pt", "ru", "tl", "vi")
 """Those of them that a form shows, the most spoken ones; the others come in by JSON."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from starlette.datastructures import FormData
 
 from services.signup.domain.facts import offices_of, tracks_of
-from services.signup.domain.places import FORM_LANGUAGES, STATES, US_TIME_ZONES
+from services.signup.domain.places import FORM_LANGUAGES, SIGN_LANGUAGE, STATES, US_TIME_ZONES
 from services.signup.domain.source import PARTS
 from shared.program import Form, FormField, Program, Question
 from shared.web.fields import Field, FieldErrors, Option, read_availability
@@ -104,6 +104,8 @@ def _choices(program: Program, form: Form, name: str, language: str) -> tuple[st
 
 def language_name(code: str, language: str) -> str:
     """A language's name in another language."""
+    if code == "ase" and language in SIGN_LANGUAGE:
+        return SIGN_LANGUAGE[language]
     name = locale_of(language).languages.get(code) or code
     return name[0].upper() + name[1:]
 

@@ -122,7 +122,7 @@ async def test_snippet_of_the_link_builder_signs_up_from_another_site(
     page = (await staff_client.get("/people/links?form=run&ref=partner&track=women", headers=HTML)).text
     assert "http://signup.test/f/run?ref=partner&amp;track=women" in page
     assert "data:image/svg+xml" in page
-    blocks = [unescape(block) for block in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL)]
+    blocks = [unescape(block) for block in re.findall(r"<textarea[^>]*>(.*?)</textarea>", page, re.DOTALL)]
     assert blocks[0].startswith('<script src="http://signup.test/embed/loader.js" data-form="run" data-ref="partner"')
     body = {
         **hidden(blocks[1]),
