@@ -15,7 +15,7 @@ class SignedUp(Event):
     """A form was accepted and is durable. Nothing about a known person changes until the mailed link is used.
 
     Emitted by signup; read by notifications (the confirmation mail). `known` tells that the address belonged to
-    somebody already; it never leaves the organization.
+    a confirmed person already; it never leaves the organization.
     """
 
     type: ClassVar[str] = "signup.signed_up.v1"
