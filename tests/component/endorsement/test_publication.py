@@ -57,9 +57,9 @@ async def test_sixteen_rival_announcements_leave_no_gap(databases: DatabaseFacto
                 cursor = page["next_cursor"]
 
         async with asyncio.timeout(30), client_of(service, SECOND) as client:
-            _followed, *answers = await asyncio.gather(
-                follow(), *(client.post(f"/v1/decisions/{one}/announcement") for one in found)
-            )
+            following = asyncio.create_task(follow())
+            answers = await asyncio.gather(*(client.post(f"/v1/decisions/{one}/announcement") for one in found))
+            await following
         assert [answer.status_code for answer in answers] == [201] * 16
         assert seen == list(range(1, 17))
         events = [event for event in await outbox_events(service) if isinstance(event, Endorsed)]
@@ -122,7 +122,7 @@ async def test_atom_lists_the_latest_events(databases: DatabaseFactory) -> None:
             answer = await client.get("/endorsements/feed.atom")
         root = ElementTree.fromstring(answer.content)
         titles = [node.text for node in root.findall(f"{{{ATOM}}}entry/{{{ATOM}}}title")]
-        assert titles == ["Endorsed: Ana <Ruiz>, City Council, 3, WI"]
+        assert titles == ["Endorsed: Ana <Ruiz>, City or town council, 3, WI"]
         feed = await call(service, None, "GET", "/v1/endorsements/feed")
         ids = [node.text for node in root.findall(f"{{{ATOM}}}entry/{{{ATOM}}}id")]
         assert ids == [f"urn:uuid:{UUID(feed['events'][0]['event']['id'])}"]
