@@ -59,7 +59,8 @@ CALLS_A_WEEK = """
           FROM availability_windows GROUP BY person_id) w USING (person_id)
     WHERE NOT a.paused AND 'volunteer' = ANY(p.roles) AND p.confirmed_at IS NOT NULL
 """
-# Everybody who waits and has stated hours, longest wait first. Served by queue_entries_waiting_idx.
+# Everybody who waits and has stated hours, longest wait first; an id that was merged into another waits no more, and
+# the other not while the merged one has a call. Served by queue_entries_waiting_idx.
 FIND_WAITING = """
     SELECT q.person_id, q.since, q.credit_hours, p.state, p.office, p.tracks, p.languages, p.language, p.facts,
            p.time_zone
@@ -67,6 +68,9 @@ FIND_WAITING = """
     WHERE q.purpose = $1 AND q.state = 'waiting' AND p.confirmed_at IS NOT NULL AND NOT a.paused
       AND EXISTS (SELECT 1 FROM availability_windows w WHERE w.person_id = q.person_id)
       AND NOT EXISTS (SELECT 1 FROM tombstones t WHERE t.person_id = q.person_id)
+      AND NOT EXISTS (SELECT 1 FROM person_aliases m WHERE m.alias_id = q.person_id)
+      AND NOT EXISTS (SELECT 1 FROM person_aliases m JOIN bookings b ON b.prospect_id = m.alias_id
+                      WHERE m.person_id = q.person_id AND b.purpose = q.purpose AND b.state IN ('held', 'confirmed'))
     ORDER BY q.since, q.person_id
 """
 # What a round would be about. Served by queue_entries_waiting_idx, availability_updated_at_idx,

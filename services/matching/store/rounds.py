@@ -21,6 +21,7 @@ FIND_VOLUNTEERS = """
       AND coalesce(a.weekly_cap, 1) > 0
       AND EXISTS (SELECT 1 FROM availability_windows w WHERE w.person_id = p.person_id)
       AND NOT EXISTS (SELECT 1 FROM tombstones t WHERE t.person_id = p.person_id)
+      AND NOT EXISTS (SELECT 1 FROM person_aliases m WHERE m.alias_id = p.person_id)
     ORDER BY p.person_id
 """
 GET_PAIRS = "SELECT prospect_id, volunteer_id FROM pairs"

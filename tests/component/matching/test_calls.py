@@ -1,5 +1,6 @@
 """From an offer to how the call went, as both parties and time act on it."""
 
+import asyncio
 import datetime as dt
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -23,7 +24,7 @@ from shared.events.matching import (
 )
 from tests.component.matching.world import EVENINGS, World, me, world
 from tests.conftest import DatabaseFactory
-from tests.harness import client_of, deliver, fire_timers, take_outbox
+from tests.harness import PROGRAM_2025, client_of, deliver, fire_timers, take_outbox
 
 
 async def state_of(w: World, person_id: UUID) -> str:
@@ -146,8 +147,11 @@ async def test_foreign_and_unknown_calls_look_alike(databases: DatabaseFactory) 
 
 
 async def test_volunteer_hands_back_in_time_and_prospect_gets_credit(databases: DatabaseFactory) -> None:
-    hours = ((0, "10:00", "11:00"), (3, "10:00", "11:00"))
+    hours = ((2, "18:00", "20:00"),)
     async with world(databases) as w:
+        now = await w.now()
+        monday = (now + dt.timedelta(days=7 - now.weekday())).replace(hour=12, minute=0)
+        await w.pass_until(monday)
         prospect = await w.add("Ana", "prospect", hours=hours)
         volunteer = await w.add("Bo", "volunteer", hours=hours)
         await w.refresh()
@@ -155,24 +159,68 @@ async def test_volunteer_hands_back_in_time_and_prospect_gets_credit(databases: 
         async with client_of(w.service, me(prospect)) as client:
             await client.post(f"/v1/calls/{call_id}/accept")
         await take_outbox(w.service)
-        starts_at = (await w.call(call_id))["starts_at"]
         async with client_of(w.service, me(volunteer)) as client:
-            if starts_at - await w.now() > dt.timedelta(hours=13):
-                answer = await client.post(f"/v1/calls/{call_id}/cancel")
-                assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
-                (cancelled,) = await take_outbox(w.service)
-                assert isinstance(cancelled, CallCancelled)
-                assert (cancelled.by, await state_of(w, prospect)) == ("volunteer", "waiting")
-                assert await w.database.fetch("SELECT credit_hours FROM queue_entries") == [(72,)]
-                (call_id,) = await w.round()
-                assert (await w.call(call_id))["starts_at"] != starts_at
-                async with client_of(w.service, me(prospect)) as other:
-                    await other.post(f"/v1/calls/{call_id}/accept")
-                starts_at = (await w.call(call_id))["starts_at"]
-            await w.pass_until(starts_at - dt.timedelta(hours=2))
-            late = await client.post(f"/v1/calls/{call_id}/cancel")
+            answer = await client.post(f"/v1/calls/{call_id}/cancel")
+        assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+        (cancelled,) = await take_outbox(w.service)
+        assert isinstance(cancelled, CallCancelled)
+        assert (cancelled.by, await state_of(w, prospect)) == ("volunteer", "waiting")
+        assert await w.database.fetch("SELECT credit_hours FROM queue_entries") == [(72,)]
+
+        (again,) = await w.round()
+        assert (await w.call(again))["starts_at"] != (await w.call(call_id))["starts_at"]
+        async with client_of(w.service, me(prospect)) as client:
+            await client.post(f"/v1/calls/{again}/accept")
+        await w.pass_until((await w.call(again))["starts_at"] - dt.timedelta(hours=2))
+        async with client_of(w.service, me(volunteer)) as client:
+            late = await client.post(f"/v1/calls/{again}/cancel")
         assert (late.status_code, late.json()["code"]) == (409, "too_late_to_hand_back")
-        assert (await w.call(call_id))["state"] == "confirmed"
+        assert (await w.call(again))["state"] == "confirmed"
+
+
+async def test_answers_that_race_have_one_winner(databases: DatabaseFactory) -> None:
+    async with world(databases) as w:
+        prospect, _volunteer, call_id = await w.pair()
+        await take_outbox(w.service)
+        async with client_of(w.service, me(prospect)) as client:
+            answers = await asyncio.gather(
+                *(client.post(f"/v1/calls/{call_id}/accept") for _ in range(4)),
+                *(client.post(f"/v1/calls/{call_id}/decline", json={"reason": "not_now"}) for _ in range(4)),
+            )
+        assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
+        assert len(await take_outbox(w.service)) == 1
+        used = 1 if (await w.call(call_id))["state"] == "confirmed" else 0
+        assert await w.database.fetch("SELECT sum(used) FROM volunteer_weeks") == [(used,)]
+
+
+async def test_merged_person_acts_on_the_calls_of_both_ids(databases: DatabaseFactory) -> None:
+    async with world(databases) as w:
+        prospect, _volunteer, call_id = await w.pair()
+        lives_on = await w.add("Anna", "prospect")
+        await w.refresh()
+        await w.add("Cy", "volunteer")
+        await w.refresh()
+        await w.database.execute("INSERT INTO person_aliases VALUES ($1, $2, now())", prospect, lives_on)
+        assert await w.round() == [], "one active match for the two ids of one person"
+        async with client_of(w.service, me(lives_on)) as client:
+            assert [c["call_id"] for c in (await client.get("/v1/calls")).json()["calls"]] == [str(call_id)]
+            assert (await client.post(f"/v1/calls/{call_id}/accept")).status_code == 200
+
+
+async def test_call_that_is_not_promised_to_all_is_asked_for(databases: DatabaseFactory) -> None:
+    async with world(databases, program=PROGRAM_2025) as w:
+        prospect, volunteer = await w.add("Ana", "prospect"), await w.add("Bo", "volunteer")
+        await w.refresh()
+        assert await w.round() == []
+        async with client_of(w.service, me(volunteer)) as client:
+            refused = await client.post("/v1/calls/request")
+        assert (refused.status_code, refused.json()["code"]) == (403, "not_a_prospect")
+        async with client_of(w.service, me(prospect)) as client:
+            assert (await client.get("/v1/calls")).json()["queue"]["state"] is None
+            assert (await client.post("/v1/calls/request")).status_code == 202
+            twice = await client.post("/v1/calls/request")
+        assert (twice.status_code, twice.json()["code"]) == (409, "already_waiting")
+        assert len(await w.round()) == 1
 
 
 async def test_move_inserts_the_new_call_and_cancels_the_old_or_neither(databases: DatabaseFactory) -> None:

@@ -120,6 +120,21 @@ async def test_second_leader_waits_and_superseded_one_writes_nothing(databases: 
             assert len((await rival.round(following)).held) == 3
 
 
+async def test_worker_holds_a_call_by_itself_and_the_next_one_takes_over(databases: DatabaseFactory) -> None:
+    async with world(databases, batch_seconds=0.2) as w:
+        await crowd(w, 1, 1)
+        first = asyncio.create_task(w.leader.run())
+        try:
+            async with asyncio.timeout(15):
+                while await w.database.fetch("SELECT count(*) FROM bookings WHERE state = 'held'") != [(1,)]:
+                    await asyncio.sleep(0.05)
+        finally:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+        async with w.leader.leadership() as epoch:
+            assert epoch == 2
+
+
 async def test_leader_killed_before_its_commit_leaves_nothing(databases: DatabaseFactory) -> None:
     async with world(databases) as w:
         await crowd(w, 4, 2)

@@ -114,7 +114,7 @@ class World:
     def confirmed(self, person_id: UUID) -> PersonConfirmed:
         """The event that tells of them."""
         roles = self.signup.profiles[person_id].roles
-        return PersonConfirmed(person_id=person_id, signup_id=new_id(), roles=roles, language="en")  # type: ignore[arg-type]
+        return PersonConfirmed(person_id=person_id, signup_id=new_id(), roles=roles, language="en")
 
     async def now(self) -> dt.datetime:
         """Business time."""
@@ -155,7 +155,8 @@ class World:
 async def world(databases: DatabaseFactory, **changes: Any) -> AsyncIterator[World]:
     """A world under the program of 2017, which promises a call to all."""
     database = await databases("matching")
-    async with running(SERVICE, make_settings(Settings, database, program=PROGRAM_2017, **changes)) as service:
+    values = {"program": PROGRAM_2017, **changes}
+    async with running(SERVICE, make_settings(Settings, database, **values)) as service:
         made = World(service, database)
         try:
             yield made
