@@ -40,7 +40,8 @@ LABELS: Mapping[str, Message] = {
 
 def fields_of(program: Program, form: Form, language: str, hint: str | None = None) -> list[Field]:
     """The form's fields and questions in the program's order; `hint` is a likelier e-mail domain."""
-    built_in = [_built_in(program, form, field, language, hint) for field in form.fields]
+    shown = [field for field in form.fields if field.field != "tracks" or program.tracks]
+    built_in = [_built_in(program, form, field, language, hint) for field in shown]
     return [*built_in, *(_question(question) for question in form.questions)]
 
 

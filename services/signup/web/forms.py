@@ -127,7 +127,10 @@ async def send_form(request: Request, form: Form, *, embedded: bool) -> Response
     except Rejected as refusal:
         if refusal.code in INTAKE_REFUSALS:
             message = ANEW if refusal.code == "intent_conflict" else refusal.message
-            return await again(FieldErrors(), message, refusal.status, intent_id=str(new_id()))
+            response = await again(FieldErrors(), message, refusal.status, intent_id=str(new_id()))
+            if refusal.status == 429:
+                response.headers["Retry-After"] = "60"
+            return response
         found = formpage.page_errors(form, {**errors, **refusal.fields})
         return await again(found, refusal.message)
     query = f"?lang={language}"

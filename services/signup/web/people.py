@@ -1,7 +1,7 @@
 """People for the staff: a list to search and filter, and one person with their history. Reading one is recorded."""
 
 import base64
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -53,8 +53,9 @@ def read_cursor(text: str | None) -> tuple[datetime, UUID] | None:
     if not text:
         return None
     try:
-        at, person_id = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return datetime.fromisoformat(at), UUID(person_id)
+        written, person_id = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        # Offset or not, it is read as UTC: an altered cursor must not fail further on.
+        return datetime.fromisoformat(written).replace(tzinfo=UTC), UUID(person_id)
     except (ValueError, TypeError):
         raise Rejected(
             "bad_cursor", _("This page's address was cut off. Begin with the first page."), status=422
@@ -64,14 +65,17 @@ def read_cursor(text: str | None) -> tuple[datetime, UUID] | None:
 async def _list(
     request: Request, after: str | None, search: str | None, role: str | None, state: str | None, stage: str | None
 ) -> tuple[list[Any], str | None]:
+    start = read_cursor(after)
+    # PostgreSQL holds no NUL; nothing stored has one, so nothing is missed.
+    wanted = [(value or "").replace("\x00", "") or None for value in (search, role, state, stage)]
     async with workshop_of(request).begin() as work:
         rows = await store.list_people(
             work.connection,
-            after=read_cursor(after),
-            search=search or None,
-            role=role or None,
-            state=state or None,
-            stage=stage or None,
+            after=start,
+            search=wanted[0],
+            role=wanted[1],
+            state=wanted[2],
+            stage=wanted[3],
             limit=PAGE + 1,
         )
     shown = list(rows[:PAGE])

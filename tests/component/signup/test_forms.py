@@ -10,8 +10,13 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.signup.app import SERVICE
+from services.signup.domain.submission import FIELDS
+from services.signup.settings import Settings
 from services.signup.web import formpage
 from shared.service import Service
+from tests.conftest import DatabaseFactory
+from tests.harness import PROGRAM_2017, client_of, make_settings, running
 
 HTML = {"Accept": "text/html"}
 
@@ -95,6 +100,21 @@ async def test_form_page_is_small_and_in_the_reader_s_language(
     page = await client.get(f"/f/{form}", headers={**HTML, "Accept-Language": language})
     assert (page.status_code, page.headers["content-language"]) == (200, language)
     assert len(gzip.compress(page.content)) < 20_000
+
+
+@pytest.mark.parametrize("form", ["run", "volunteer", "mentor", "staff"])
+async def test_other_program_s_forms_are_shown(databases: DatabaseFactory, form: str) -> None:
+    settings = make_settings(Settings, await databases("signup"), program=PROGRAM_2017)
+    async with running(SERVICE, settings) as service, client_of(service) as client:
+        assert (await client.get(f"/f/{form}", headers=HTML)).status_code == 200
+        assert (await client.get("/f", headers=HTML)).status_code == 200
+
+
+async def test_interface_is_described(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert [path for path, ways in document["paths"].items() for way in ways.values() if not way.get("summary")] == []
+    schema = document["paths"]["/v1/signups"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == FIELDS
 
 
 async def test_robot_is_asked_again_and_nothing_is_lost(service: Service, client: httpx.AsyncClient) -> None:

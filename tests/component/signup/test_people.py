@@ -114,7 +114,9 @@ async def test_people_are_searched_filtered_and_paged(
     ):
         found = (await staff_client.get("/v1/people", params=query)).json()["people"]
         assert [p["id"] for p in found] == [str(zoe)]
-    assert (await staff_client.get("/v1/people", params={"after": "xx"})).status_code == 422
+    for cursor in ("xx", "WyJ4IiwieSJd", "W10", "bnVsbA"):
+        assert (await staff_client.get("/v1/people", params={"after": cursor})).status_code == 422
+    assert (await staff_client.get("/v1/people", params={"q": "\x00zo\x00ë"})).json()["people"][0]["id"] == str(zoe)
     page = await staff_client.get("/people", params={"q": "zo"}, headers=HTML)
     assert (page.status_code, f'href="/people/{zoe}"' in page.text) == (200, True)
 
