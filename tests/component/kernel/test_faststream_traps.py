@@ -242,7 +242,7 @@ async def test_broken_header_is_passed_in_silence(
         await until(holds(handled, 1), what="the record behind it")
 
         async def committed() -> bool:
-            return await subscriber.consumer.committed(TopicPartition(topic.name, 0)) == 2
+            return bool(await subscriber.consumer.committed(TopicPartition(topic.name, 0)) == 2)
 
         await until(committed, what="a commit that passes the broken one")
     assert handled == [1]

@@ -245,7 +245,8 @@ async def test_broker_away_longer_than_the_lease_ends_with_the_newest_state(kern
             await emit(8)
             await until(lambda: emptied(kernel), what="an empty outbox", seconds=60)
         found = await records_of(kafka, Counted, counts)
-    seen, last = defaultdict(list), {}
+    seen: dict[str, list[int]] = defaultdict(list)
+    last: dict[str, int] = {}
     for key, _, _, number in found:
         last[key] = number
         if number not in seen[key]:

@@ -18,10 +18,10 @@ from tests.component.kernel.events import Counted
 HOUR = dt.timedelta(hours=1)
 
 
-async def plan(kernel: Kernel, owner: str, after: dt.timedelta, kind: str = "remind", **payload: object) -> None:
+async def plan(kernel: Kernel, owner: str, after: dt.timedelta, kind: str = "remind", *, number: int = 0) -> None:
     """Schedule one timer, `after` from the business time."""
     async with kernel.workshop.begin("chain-of-tests") as work:
-        await timers.schedule(work, kind, owner, work.now + after, **payload)
+        await timers.schedule(work, kind, owner, work.now + after, number=number)
 
 
 class Fired:
@@ -33,7 +33,7 @@ class Fired:
 
     async def __call__(self, work: Work, timer: Timer) -> None:
         await work.connection.execute("INSERT INTO effects VALUES ($1, $1, $2)", uuid4(), timer.owner_key)
-        work.emit(Counted(count_id=uuid4(), number=int(timer.payload.get("number", 0))))
+        work.emit(Counted(count_id=uuid4(), number=int(timer.payload["number"])))
         if timer.owner_key in self.fails:
             raise self.error
 
@@ -80,7 +80,7 @@ async def test_rescheduled_timer_moves(kernel: Kernel) -> None:
 async def test_parts_of_one_owner_are_timers_of_their_own(kernel: Kernel) -> None:
     async with kernel.workshop.begin() as work:
         for part in ("1", "2", "2"):
-            await timers.schedule(work, "remind", "one", work.now - HOUR, part=part)
+            await timers.schedule(work, "remind", "one", work.now - HOUR, part=part, number=1)
     assert await timers.fire_due(kernel.workshop, {"remind": Fired()}) == 2
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -40,14 +41,14 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What the production log configuration writes."""
     root, before = logging.getLogger(), list(logging.getLogger().handlers)
     level = root.level
-    config = log.structlog.get_config()
+    config = structlog.get_config()
     stream = io.StringIO()
     log.configure("tiny", stream=stream)
-    log.structlog.configure(cache_logger_on_first_use=False)
+    structlog.configure(cache_logger_on_first_use=False)
     yield stream
     root.handlers[:] = before
     root.setLevel(level)
-    log.structlog.configure(**config)
+    structlog.configure(**config)
 
 
 def shape(answer: httpx.Response) -> tuple[int, str, str]:

@@ -6,18 +6,19 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.events import Event
 from shared.events.envelope import Received
 from shared.events.matching import CallCompleted
 from shared.events.signup import SignedUp
 from shared.inbox import in_layers
 
-TYPES = (SignedUp, CallCompleted)
+TYPES: tuple[type[Event], ...] = (SignedUp, CallCompleted)
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
 
 
 def received(offset: int, kind: int, key: int) -> Received:
     """A record of one of two types; only its type, stream and place count here."""
-    cls = TYPES[kind]
+    cls: type[Event] = TYPES[kind]
     return Received(
         event=cls.model_construct(),
         id=UUID(int=offset),
