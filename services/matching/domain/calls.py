@@ -25,11 +25,13 @@ ATTEST_AGAIN = (timedelta(hours=24), timedelta(hours=72))
 """After the end of a call: the second and the third time the volunteer is asked."""
 
 FOLLOW_UPS: dict[str, Message] = {
-    "send_training": _("Send training on campaigning"),
-    "send_filing_guide": _("Send the guide to getting on the ballot"),
-    "second_call": _("Arrange a second call"),
-    "find_mentor": _("Look for a mentor"),
-    "staff_contact": _("Have somebody of the staff get in touch"),
+    "training": _("Training on campaigning"),
+    "send_filing_guide": _("The guide to getting on the ballot"),
+    "second_call": _("A second call"),
+    "mentor": _("A mentor"),
+    "introduce_alum": _("Meeting somebody who has held that office"),
+    "safety_pack": _("The guide to staying safe as a candidate"),
+    "check_in": _("That we check in again"),
 }
 """What volunteer and prospect can agree on; the codes travel on `CallCompleted`."""
 

@@ -169,6 +169,14 @@ async def request_call(request: Request, principal: Me) -> dict[str, str]:
     return {"state": "waiting"}
 
 
+@router.get("/{call_id}", summary="One call")
+async def get_call(request: Request, call_id: UUID, principal: Me, at: At) -> CallOut:
+    """As the caller sees it; somebody else's call is not found."""
+    async with begin(request) as work:
+        await own_side(work, call_id, principal)
+        return await one(work, call_id, principal, at)
+
+
 @router.post("/{call_id}/accept", summary="Say yes to an offered time")
 async def accept(request: Request, call_id: UUID, principal: Me, at: At) -> CallOut:
     """The prospect alone confirms; the volunteer's published hours are consent."""

@@ -181,7 +181,7 @@ async def tell_completed(request: Request, work: Work, item: Item, shown: ShownC
     """To the prospect."""
     if shown.call.state != "completed" or shown.role != "prospect":
         return gone(item, f"call_{shown.call.state}")
-    page = f"{request.app.state.settings.public_url('signup')}/account"
+    page = f"{request.app.state.settings.public_url('signup')}/me"
     return messages.CallCompletedFollowup(
         with_name=shown.with_name, follow_ups=shown.call.follow_ups, next_url=page
     ).answer(item)

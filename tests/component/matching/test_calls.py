@@ -46,6 +46,7 @@ async def test_call_goes_from_offer_to_outcome(databases: DatabaseFactory) -> No
             assert {"code": "same_state", "state": "IL"} in listed["calls"][0]["reasons"]
             assert listed["queue"]["state"] == "held"
             accepted = await client.post(f"/v1/calls/{call_id}/accept")
+            assert (await client.get(f"/v1/calls/{call_id}")).json() == accepted.json()
             again = await client.post(f"/v1/calls/{call_id}/accept")
         assert (accepted.status_code, accepted.json()["state"]) == (200, "confirmed")
         assert (again.status_code, again.json()["code"]) == (409, "call_confirmed")
@@ -65,14 +66,14 @@ async def test_call_goes_from_offer_to_outcome(databases: DatabaseFactory) -> No
             assert [e.attempt for e in events if isinstance(e, AttestationDue)] == [1]
             unknown = await client.post(f"/v1/calls/{call_id}/attest", json={"outcome": "president"})
             assert (unknown.status_code, unknown.json()["code"]) == (422, "outcome_unknown")
-            body = {"outcome": "will_run", "follow_ups": ["send_training"], "notes": "Bring a friend", "concern": "x"}
+            body = {"outcome": "will_run", "follow_ups": ["training"], "notes": "Bring a friend", "concern": "x"}
             attested = await client.post(f"/v1/calls/{call_id}/attest", json=body)
             twice = await client.post(f"/v1/calls/{call_id}/attest", json=body)
         assert (attested.status_code, attested.json()["state"]) == (200, "completed")
         assert (twice.status_code, twice.json()["code"]) == (409, "call_completed")
         (completed,) = await take_outbox(w.service)
         assert isinstance(completed, CallCompleted)
-        assert (completed.outcome, completed.follow_ups) == ("will_run", ("send_training",))
+        assert (completed.outcome, completed.follow_ups) == ("will_run", ("training",))
         assert "Bring" not in completed.model_dump_json()
         assert await state_of(w, prospect) == "done"
         assert await w.database.fetch("SELECT count(*) FROM timers WHERE owner_key = $1", str(call_id)) == [(0,)]
@@ -130,6 +131,7 @@ async def test_foreign_and_unknown_calls_look_alike(databases: DatabaseFactory) 
         _prospect, volunteer, call_id = await w.pair()
         async with client_of(w.service, me(new_id())) as stranger:
             foreign = await stranger.post(f"/v1/calls/{call_id}/accept")
+            assert (await stranger.get(f"/v1/calls/{call_id}")).status_code == 404
             unknown = await stranger.post(f"/v1/calls/{new_id()}/accept")
         async with client_of(w.service, me(volunteer)) as client:
             other_side = await client.post(f"/v1/calls/{call_id}/accept")

@@ -61,13 +61,11 @@ async def test_every_template_is_told_while_it_fits_and_gone_afterwards(database
         attest, reminder = await tell(w, ("attest_request", volunteer, call_id), ("call_reminder", volunteer, call_id))
         assert (attest["status"], reminder["status"]) == ("ok", "gone")
         async with client_of(w.service, me(volunteer)) as client:
-            await client.post(
-                f"/v1/calls/{call_id}/attest", json={"outcome": "will_run", "follow_ups": ["find_mentor"]}
-            )
+            await client.post(f"/v1/calls/{call_id}/attest", json={"outcome": "will_run", "follow_ups": ["mentor"]})
         attest, after = await tell(
             w, ("attest_request", volunteer, call_id), ("call_completed_followup", prospect, call_id)
         )
-        assert (attest["status"], after["data"]["follow_ups"]) == ("gone", ["find_mentor"])
+        assert (attest["status"], after["data"]["follow_ups"]) == ("gone", ["mentor"])
         assert await w.database.fetch("SELECT DISTINCT caller, scope FROM internal_accesses") == [
             ("notifications", "message-data")
         ]
