@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from shared.db import Connection
+from shared.db import Connection, Pool
 from shared.errors import NotFound
 
 
@@ -225,7 +225,7 @@ async def find_verdicts(connection: Connection, limit: int = 5000) -> list[Mappi
     return list(await connection.fetch(FIND_VERDICTS, limit))
 
 
-async def get_stages(connection: Connection, person_id: UUID) -> frozenset[str]:
+async def get_stages(connection: "Connection | Pool", person_id: UUID) -> frozenset[str]:
     """Stages reached, as far as this service knows of them by events; `person_id` is the resolved one."""
     row = await connection.fetchrow(GET_STAGES, person_id)
     assert row is not None

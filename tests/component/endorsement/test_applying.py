@@ -6,8 +6,9 @@ import json
 from typing import Any
 from uuid import uuid4
 
+from services.endorsement.store.applications import get_stages
 from shared.events.endorsement import ApplicationSubmitted, EligibilityDecided
-from shared.events.matching import CallCompleted
+from shared.events.matching import CallCompleted, IntroCallAttended
 from tests.component.endorsement.receiver import receiving, reply
 from tests.component.endorsement.scenes import (
     ANSWERS,
@@ -187,8 +188,11 @@ async def test_one_on_one_that_the_2017_rules_ask_for_is_known_from_the_call(dat
         rules = service.context.program.eligibility[-1]
         assert [rule.test for rule in rules.rules][-1] == "stage_reached"
         await deliver(service, held)
-        rows = await service.context.pool.fetch("SELECT call_id, kind FROM advisories")
-        assert [tuple(row) for row in rows] == [(held.call_id, "one_on_one")]
+        attended = IntroCallAttended(intro_call_id=uuid4(), person_id=CANDIDATE.person_id)
+        assert await get_stages(service.context.pool, CANDIDATE.person_id) == {"one_on_one"}
+        await deliver(service, attended, attended)
+        assert await get_stages(service.context.pool, CANDIDATE.person_id) == {"one_on_one", "intro_call"}
+        assert await get_stages(service.context.pool, held.volunteer_id) == set()
 
 
 async def test_replay_lists_who_flips_under_another_version(databases: DatabaseFactory) -> None:

@@ -223,3 +223,25 @@ async def test_signed_out_browser_is_sent_to_sign_in(databases: DatabaseFactory)
             303,
             "http://signup.test/account/refresh?next=http%3A%2F%2Fendorsement.test%2Fcandidacy",
         )
+
+
+async def test_every_route_for_programs_is_described(databases: DatabaseFactory) -> None:
+    async with opened(await databases("endorsement")) as service:
+        paths = service.web_app.openapi()["paths"]
+        described = {
+            (method, path): operation.get("summary", "")
+            for path, operations in paths.items()
+            for method, operation in operations.items()
+            if path.startswith(("/v1/", "/internal/"))
+        }
+        assert [route for route, summary in described.items() if not summary] == []
+        assert {path.split("/")[2] for _method, path in described} == {
+            "applications",
+            "candidacies",
+            "decisions",
+            "endorsements",
+            "endorsements.csv",
+            "message-data",
+            "reviews",
+            "webhooks",
+        }
