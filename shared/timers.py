@@ -29,8 +29,12 @@ SCHEDULE = """
         SET due_at = excluded.due_at, payload = excluded.payload, attempts = 0, dead = false, error = NULL
 """
 
-# Served by timers_owner_key_idx.
-CANCEL = "DELETE FROM timers WHERE owner_key = $1 AND ($2::text IS NULL OR kind = $2)"
+# Served by timers_owner_key_idx. A row that is firing at this moment is left alone: waiting for it while holding the
+# aggregate that its action waits for would be a deadlock, and the action looks again anyway.
+CANCEL = """
+    DELETE FROM timers WHERE id IN (
+        SELECT id FROM timers WHERE owner_key = $1 AND ($2::text IS NULL OR kind = $2) FOR UPDATE SKIP LOCKED)
+"""
 
 # Locks the rows it takes; rival workers skip them. Served by timers_due_at_idx.
 TAKE_DUE = """

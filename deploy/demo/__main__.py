@@ -100,12 +100,16 @@ async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, r
     await step("One-on-ones", 100, lambda tick: journey.one_on_ones(stage, confirmed, callers, staff, tick))
     called = [member for member in confirmed if member.calls]
     filing = [member for member in called if member.invented.files][: max(8, prospects // 8)]
-    await step("File, apply, review, decide", len(filing), lambda tick: journey.endorse(stage, filing, staff, tick))
+    filing = filing or called[:8]
+    reached = await step(
+        "File, apply, review, decide", len(filing), lambda tick: journey.endorse(stage, filing, staff, tick)
+    )
     funnel = await stage.client.get("signup", "/v1/funnel", staff.decider)
     table = Table("stage", "people", title="The funnel")
     for name in funnel["stages"]:
         table.add_row(name, str(sum(group[name] or 0 for group in funnel["groups"])))
     bars.console.print(table)
+    bars.console.print("This crowd: " + ", ".join(f"{number} {name}" for name, number in reached.items()) + ".")
 
 
 def _crowd(program: Program, run_id: str, form_id: str, count: int) -> list[Any]:
