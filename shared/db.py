@@ -27,19 +27,12 @@ TRANSIENT: tuple[type[BaseException], ...] = (
     TimeoutError,
     OSError,
 )
-"""Infrastructure faults: roll back, wait, do the same again. Everything else is the record's or the code's.
-
-`except TRANSIENT` also catches `WrongArgument`, which asyncpg derives from an interface fault; where a record's fate
-depends on it, ask `is_transient`.
-"""
-
-WrongArgument = asyncpg.exceptions._base.DataError  # noqa: SLF001 (its public namesake is another class)
-"""A value that can't be sent as the statement's type: the record's or the code's fault, and so at every repeat."""
+"""Infrastructure faults: roll back, wait, do the same again. Everything else is the record's or the code's."""
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed later."""
-    return isinstance(error, TRANSIENT) and not isinstance(error, WrongArgument)
+    return isinstance(error, TRANSIENT)
 
 
 async def create_pool(dsn: str, *, service: str, size: int) -> Pool:

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from shared.db import TRANSIENT, WrongArgument
+from shared.db import TRANSIENT
 from shared.errors import Rejected
 from shared.log import get_logger
 from shared.web.pages import Pages
@@ -138,7 +138,6 @@ def install(app: FastAPI, pages: Pages) -> None:
     for fault in TRANSIENT:
         if issubclass(fault, Exception):
             app.add_exception_handler(fault, unavailable)
-    app.add_exception_handler(WrongArgument, failed)
     app.add_exception_handler(Exception, failed)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.db import WrongArgument, is_transient
+from shared.db import is_transient
 from shared.errors import TryAgain
 from shared.log import describe
 
@@ -29,7 +29,7 @@ def test_infrastructure_faults_are_transient(error: Exception) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        WrongArgument("text for a number"),
+        asyncpg.DataError("text for a number"),
         asyncpg.UniqueViolationError("twice"),
         asyncpg.UndefinedTableError("none"),
         ValueError(),
