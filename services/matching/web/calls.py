@@ -104,6 +104,12 @@ async def request_action(request: Request, principal: Me, at: At) -> Response:
     return done(request, "in_line", f"{at.base}/availability", _("See your hours"))
 
 
+@router.get("/guide", summary="How to hold a call")
+async def guide_page(request: Request) -> Response:
+    """For volunteers; the same for everybody, and no secret."""
+    return pages_of(request).response(request, "calls/guide.html", title=_("How to hold a call"), public=True)
+
+
 @router.get("/rejoin/{person_id}/{token}", summary="Get back in line, from a mail")
 async def rejoin_page(request: Request, person_id: UUID, token: str, at: At) -> Response:
     """Asks before it acts: mail scanners follow links."""
