@@ -30,6 +30,8 @@ REDRIVE_TIMERS = """
     UPDATE timers SET dead = false, attempts = 0, due_at = business_now() WHERE dead AND $1::uuid IS NULL
 """
 
+RESET_OFFSETS = "DELETE FROM inbox_offsets"
+
 
 def _service(name: str) -> str:
     if name not in SERVICES:
@@ -73,3 +75,13 @@ def redrive(
     """Try parked and dead records again, with their original event ids, in their original order."""
     _run(_service(service), (REDRIVE, (event,)), (REDRIVE_TIMERS, (event,)))
     typer.echo(f"{service} tries them again now; see `hustings records list {service}`.")
+
+
+@app.command("reset-offsets")
+def reset_offsets(service: Annotated[str, typer.Argument(help="signup, matching, …")]) -> None:
+    """After the brokers were replaced: let a service read its topics from their beginning.
+
+    What it has handled before has no second effect, since event ids are kept. Restart the service afterwards.
+    """
+    _run(_service(service), (RESET_OFFSETS, ()))
+    typer.echo(f"{service} reads its topics from their beginning when it is restarted.")

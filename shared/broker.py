@@ -188,7 +188,7 @@ class Consumer:
             consumer.pause(*wanted)
             self.refusal = (
                 f"{'; '.join(problems[:3])}; this cluster is {self.cluster_id}. Point the service at the right"
-                " brokers, or have the owners republish and run `hustings inbox reset`."
+                " brokers, or have the owners republish and run `hustings records reset-offsets`."
             )
             metrics.INBOX_REFUSED.set(1)
             log.critical("cluster_refused", reason=self.refusal)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -100,7 +100,7 @@ async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, r
     await step("One-on-ones", 100, lambda tick: journey.one_on_ones(stage, confirmed, callers, staff, tick))
     called = [member for member in confirmed if member.calls]
     filing = [member for member in called if member.invented.files][: max(8, prospects // 8)]
-    filing = filing or called[:8]
+    filing = filing if len(filing) >= 6 else called[:6]
     reached = await step(
         "File, apply, review, decide", len(filing), lambda tick: journey.endorse(stage, filing, staff, tick)
     )
@@ -151,17 +151,12 @@ def _staff_add(arguments: list[str]) -> None:
 
 async def _show_first_endorsement(known: Endpoints) -> None:
     """Read the public topic from its beginning, as any subscriber may."""
+    name = ENDORSEMENT_ENDORSEMENTS.name
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=known.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
+        name, bootstrap_servers=known.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
     )
     await consumer.start()
     try:
-        name = ENDORSEMENT_ENDORSEMENTS.name
-        partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
-        if not partitions:
-            await consumer.topics()
-            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
-        consumer.assign(partitions)
         first: Any = None
         async with asyncio.timeout(60):
             while first is None:

@@ -19,6 +19,8 @@ from shared.web.pages import Pages
 from shared.web.text import _
 
 BODY_LIMIT_BYTES = 32 * 1024
+# A batch of two hundred references between services is larger than anything a person types.
+INTERNAL_BODY_LIMIT_BYTES = 256 * 1024
 CORRELATION = re.compile(r"^[A-Za-z0-9\-]{8,64}$")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -171,7 +173,7 @@ class Edge:
         for prefix, limit in self._body_limits.items():
             if path.startswith(prefix):
                 return limit
-        return BODY_LIMIT_BYTES
+        return INTERNAL_BODY_LIMIT_BYTES if path.startswith("/internal/") else BODY_LIMIT_BYTES
 
     def _refuse(self, request: Request, signed_in: bool) -> Response | None:
         length = request.headers.get("content-length", "0")

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.db import TRANSIENT
-from shared.errors import Rejected
+from shared.errors import Rejected, TryAgain
 from shared.log import get_logger
 from shared.web.pages import Pages
 from shared.web.text import Message, Text, _
@@ -135,7 +135,7 @@ def install(app: FastAPI, pages: Pages) -> None:
     app.add_exception_handler(Rejected, rejected)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    for fault in TRANSIENT:
+    for fault in (*TRANSIENT, TryAgain):
         if issubclass(fault, Exception):
             app.add_exception_handler(fault, unavailable)
     app.add_exception_handler(Exception, failed)
