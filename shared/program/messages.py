@@ -23,7 +23,6 @@ MessageKind = Literal[
     "intro_cancelled",
     "availability_request",
     "match_offer",
-    "match_offer_reminder",
     "match_expired",
     "call_booked",
     "call_booked_volunteer",
@@ -32,14 +31,15 @@ MessageKind = Literal[
     "call_rescheduled",
     "attest_request",
     "call_completed_followup",
+    "call_missed",
     "filing_confirmed",
+    "filing_returned",
     "application_received",
     "eligibility_result",
     "decision_endorsed",
     "decision_declined",
     "endorsement_announced",
     "endorsement_rescinded",
-    "preferences_changed",
 ]
 MESSAGE_KINDS: tuple[str, ...] = get_args(MessageKind)
 

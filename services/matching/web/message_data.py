@@ -241,7 +241,6 @@ async def _contacts(request: Request, person_ids: list[UUID]) -> dict[UUID, Cont
 TEMPLATES: Mapping[str, Teller] = {
     "availability_request": tell_availability,
     "match_offer": _about_calls(tell_offer),
-    "match_offer_reminder": _about_calls(tell_offer),
     "match_expired": _about_calls(tell_expired),
     "call_booked": _about_calls(tell_booked),
     "call_rescheduled": _about_calls(tell_booked),

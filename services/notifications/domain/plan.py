@@ -2,7 +2,7 @@
 
 A rule turns an event into `Planned` messages. `template` is the text (and the question to its owner), `kind` the
 entry of the program file's `messages` that says whether, how and where it is sent; they differ where the program
-speaks of a moved call or of a filing as a whole.
+speaks of a moved call.
 """
 
 import datetime as dt
@@ -28,12 +28,12 @@ class Planned:
 Rule: TypeAlias = Callable[[Any], tuple[Planned, ...]]
 
 
-def _to_person(template: str, reference: str, *, kind: str | None = None, expires: str | None = None) -> Rule:
+def _to_person(template: str, reference: str, *, expires: str | None = None) -> Rule:
     """One message to the event's person; `reference` and `expires` name fields of the event."""
 
     def rule(event: Any) -> tuple[Planned, ...]:
         expires_at = getattr(event, expires) if expires else None
-        return (Planned(template, event.person_id, str(getattr(event, reference)), kind or template, expires_at),)
+        return (Planned(template, event.person_id, str(getattr(event, reference)), template, expires_at),)
 
     return rule
 
@@ -113,7 +113,7 @@ PLAN: Mapping[type[Event], Rule] = {
     matching.CallCompleted: _to_prospect("call_completed_followup"),
     matching.CallMissed: _to_prospect("call_missed"),
     endorsement.FilingConfirmed: _to_person("filing_confirmed", "candidacy_id"),
-    endorsement.FilingReturned: _to_person("filing_returned", "candidacy_id", kind="filing_confirmed"),
+    endorsement.FilingReturned: _to_person("filing_returned", "candidacy_id"),
     endorsement.ApplicationSubmitted: _to_person("application_received", "application_id"),
     endorsement.EligibilityDecided: _to_person("eligibility_result", "application_id"),
     endorsement.EndorsementDecided: _to_person("decision_endorsed", "application_id"),

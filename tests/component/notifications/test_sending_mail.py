@@ -2,16 +2,19 @@
 
 import asyncio
 import datetime as dt
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from services.notifications.app import SERVICE
 from shared.events import Event, notifications
 from shared.events.matching import CallMissed, IntroCallMissed
-from tests.component.notifications.conftest import Station
+from tests.component.notifications.conftest import Outside, RelayHost, Station, settings_for
 from tests.component.notifications.events import booked, confirmed, consent, invited, reminder, signed_up
-from tests.harness import deliver, take_outbox
+from tests.conftest import DatabaseFactory
+from tests.harness import PROGRAM_2025, deliver, running, take_outbox
 from tests.unit.notifications.samples import URL, contact
 
 
@@ -81,17 +84,38 @@ async def test_booking_reaches_both_with_the_calendar_file_in_their_language(sta
         assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
-async def test_kind_that_the_program_does_not_send_is_recorded_and_not_sent(station: Station) -> None:
+async def test_kind_that_the_program_does_not_send_is_recorded_and_not_sent(
+    databases: DatabaseFactory, relay_host: RelayHost, outside: Outside, tmp_path: Path
+) -> None:
+    kept = [part for part in PROGRAM_2025.read_text("utf-8").split("[[messages]]\n") if '"call_missed"' not in part]
+    program = tmp_path / "without_call_missed.toml"
+    program.write_text("[[messages]]\n".join(kept), "utf-8")
+    database = await databases("notifications")
+    async with running(SERVICE, settings_for(database, relay_host, outside, program=program)) as service:
+        station = Station(service, database, relay_host, outside)
+        await deliver(service, missed(await know(station)))
+        await station.send()
+        assert await station.states() == [("call_missed", "email", "dropped", "not_in_program")]
+        assert relay_host.taken == []
+        for close in service.parts.on_close:
+            await close()
+
+
+async def test_missed_call_is_told_after_the_delay_of_the_program(station: Station) -> None:
     person = await know(station)
-    await deliver(
-        station.service,
-        CallMissed(
-            call_id=uuid4(), prospect_id=person, volunteer_id=uuid4(), purpose="one_on_one", missed_by="prospect"
-        ),
-    )
+    await deliver(station.service, missed(person))
     await station.send()
-    assert await station.states() == [("call_missed", "email", "dropped", "not_in_program")]
     assert station.relay_host.taken == []
+    await station.database.advance_clock(dt.timedelta(minutes=31))
+    await station.send()
+    assert await station.states() == [("call_missed", "email", "accepted", None)]
+
+
+def missed(prospect: UUID) -> CallMissed:
+    """A call that the prospect did not come to."""
+    return CallMissed(
+        call_id=uuid4(), prospect_id=prospect, volunteer_id=uuid4(), purpose="one_on_one", missed_by="prospect"
+    )
 
 
 async def test_delay_of_the_program_is_waited_for_by_business_time(station: Station) -> None:
