@@ -36,11 +36,11 @@ CANCEL = """
         SELECT id FROM timers WHERE owner_key = $1 AND ($2::text IS NULL OR kind = $2) FOR UPDATE SKIP LOCKED)
 """
 
-# Locks the rows it takes; rival workers skip them. Served by timers_due_at_idx.
+# Locks the row it takes; rival workers skip it. Served by timers_due_at_idx.
 TAKE_DUE = """
     DELETE FROM timers WHERE id IN (
         SELECT id FROM timers WHERE NOT dead AND due_at <= business_now()
-        ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED)
+        ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, kind, dedupe_key, owner_key, due_at, payload, correlation_id, attempts
 """
 
@@ -81,27 +81,34 @@ async def cancel(work: Work, owner_key: str, kind: str | None = None) -> None:
 
 
 async def fire_due(workshop: Workshop, actions: Mapping[str, Action], *, batch: int = BATCH) -> int:
-    """Run what is due, at most `batch` timers, in one transaction; returns how many were taken.
+    """Run what is due, at most `batch` timers, each in a transaction of its own; returns how many were taken.
 
-    A timer whose action fails is put back with a growing delay, and stays as dead after `MAX_ATTEMPTS`; the
-    others of the batch are not held up.
+    One at a time, because an action locks its aggregate: a transaction that held those of many timers would
+    deadlock with the people who act on them. A timer whose action fails is put back with a growing delay, and
+    stays as dead after `MAX_ATTEMPTS`; the others are not held up.
     """
-    async with workshop.begin() as work:
-        due = await work.connection.fetch(TAKE_DUE, batch)
-        for row in sorted(due, key=lambda r: (r["due_at"], r["id"])):
-            work.correlation_id = row["correlation_id"]
-            timer = Timer(row["kind"], row["owner_key"], row["due_at"], row["payload"])
-            try:
-                async with work.savepoint():
-                    await actions[row["kind"]](work, timer)
-            except Rejected as no:
-                # The rule looked again and found that the moment has passed: that is an answer, not a fault.
-                log.info("timer_moot", kind=timer.kind, owner=timer.owner_key, code=no.code)
-            except Exception as error:
-                if is_transient(error):
-                    raise
-                await _put_back(work, row, error)
-    return len(due)
+    for fired in range(batch):
+        async with workshop.begin() as work:
+            row = await work.connection.fetchrow(TAKE_DUE)
+            if row is None:
+                return fired
+            await _fire(work, actions, row)
+    return batch
+
+
+async def _fire(work: Work, actions: Mapping[str, Action], row: Mapping[str, Any]) -> None:
+    work.correlation_id = row["correlation_id"]
+    timer = Timer(row["kind"], row["owner_key"], row["due_at"], row["payload"])
+    try:
+        async with work.savepoint():
+            await actions[row["kind"]](work, timer)
+    except Rejected as no:
+        # The rule looked again and found that the moment has passed: that is an answer, not a fault.
+        log.info("timer_moot", kind=timer.kind, owner=timer.owner_key, code=no.code)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        await _put_back(work, row, error)
 
 
 async def _put_back(work: Work, row: Mapping[str, Any], error: Exception) -> None:
