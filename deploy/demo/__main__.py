@@ -27,7 +27,7 @@ from cli.endpoints import Endpoints, endpoints
 from deploy.demo import journey
 from deploy.demo.client import Client
 from deploy.demo.journey import Member, Staff, Stage
-from deploy.demo.mailbox import Mailbox
+from deploy.demo.mailbox import Mailbox, Watch
 from deploy.demo.people import crowd
 from shared.clock import parse_span
 from shared.events.topics import ENDORSEMENT_ENDORSEMENTS
@@ -62,9 +62,11 @@ async def _run(known: Endpoints, program: Program, prospects: int, volunteers: i
         nonlocal offset
         offset = await asyncio.to_thread(move, parse_span(span))
 
+    mail = Watch(Mailbox(known.mailbox))
+    watching = asyncio.create_task(mail.run())
     stage = Stage(
         client=client,
-        mailbox=Mailbox(known.mailbox),
+        mail=mail,
         program=program,
         advance=advance,
         now=lambda: dt.datetime.now(dt.UTC) + offset,
@@ -77,6 +79,7 @@ async def _run(known: Endpoints, program: Program, prospects: int, volunteers: i
         try:
             await _walk(stage, bars, prospects, volunteers, run_id)
         finally:
+            watching.cancel()
             await client.close()
     await _show_first_endorsement(known)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.demo.client import Client, Refused, until
-from deploy.demo.mailbox import Mailbox, links
+from deploy.demo.mailbox import Watch
 from deploy.demo.people import Invented
 from shared.program import Program
 
@@ -39,7 +39,7 @@ class Stage:
     """What every step needs."""
 
     client: Client
-    mailbox: Mailbox
+    mail: Watch
     program: Program
     advance: Callable[[str], Awaitable[None]]
     now: Callable[[], dt.datetime]
@@ -86,13 +86,10 @@ async def read_link(stage: Stage, email: str, containing: str, *, seconds: float
     """The token at the end of the newest mailed link of one kind."""
 
     async def look() -> str | None:
-        for message in reversed(await asyncio.to_thread(stage.mailbox.messages, email)):
-            for link in links(message, containing):
-                return link.rsplit("/", 1)[1]
-        return None
+        return stage.mail.newest_link(email, containing)
 
-    token: str = await until(look, f"a mail with {containing} to {email}", seconds=seconds)
-    return token
+    link: str = await until(look, f"a mail with {containing} to {email}", seconds=seconds)
+    return link.rsplit("/", 1)[1]
 
 
 async def confirm(stage: Stage, members: list[Member], progress: Progress) -> None:

@@ -1,7 +1,9 @@
-"""Reading the local mailbox, as a person reads theirs."""
+"""Reading the local mailbox, as people read theirs."""
 
+import asyncio
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +40,30 @@ class Mailbox:
             time.sleep(0.2)
         subjects = [message["subject"] for message in self.messages(to)]
         raise TimeoutError(f"No such message came within {seconds:.0f} s; there are: {subjects}.")
+
+
+class Watch:
+    """One reader for a whole crowd: what is new is fetched once and laid into each recipient's pile."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._after = "0"
+        self._piles: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            for message in await asyncio.to_thread(self._mailbox.messages, None, self._after):
+                self._piles[message["to"]].append(message)
+                self._after = message["id"]
+            await asyncio.sleep(0.3)
+
+    def newest_link(self, to: str, containing: str) -> str | None:
+        """The newest link to a recipient that holds `containing`."""
+        for message in reversed(self._piles.get(to, [])):
+            for link in links(message, containing):
+                return link
+        return None
 
 
 def links(message: dict[str, Any], containing: str = "") -> list[str]:
