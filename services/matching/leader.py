@@ -20,6 +20,7 @@ from services.matching.solver.batch import Options
 from services.matching.solver.child import solve_in_child
 from services.matching.store.rounds import take_epoch
 from shared.log import get_logger
+from shared.program import Program
 from shared.work import Workshop
 
 log = get_logger("matching.leader")
@@ -97,8 +98,13 @@ class Leader:
     async def _solve(self, taken: Snapshot) -> Solution:
         many = len(taken.problem.candidates) > MANY_PEOPLE
         deadline = self._settings.solver_seconds + (MORE_SECONDS if many else 0.0)
-        options = Options(floors=self._workshop.program.one_on_one.fairness.floors)
-        return await solved(taken, deadline, options)
+        return await solved(taken, deadline, options_of(self._workshop.program))
+
+
+def options_of(program: Program) -> Options:
+    """How to solve, as the program says."""
+    fairness = program.one_on_one.fairness
+    return Options(floors=fairness.floors, floor=fairness.floor_percent / 100)
 
 
 async def solved(taken: Snapshot, deadline_seconds: float, options: Options) -> Solution:

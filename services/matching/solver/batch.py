@@ -25,9 +25,11 @@ from services.matching.solver.tables import Bools, Int32s, Ints, Tables
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to solve. `seed` settles ties; `load_step` points per call already taken even the volunteers' load;
-    `close_enough` is the share of the bound at which pricing stops."""
+    `close_enough` is the share of the bound at which pricing stops; `floor` is the share of the whole batch's served
+    rate that each group should reach."""
 
     floors: bool = True
+    floor: float = 0.9
     seed: int = 0
     load_step: int = 10
     best: int = edging.BEST
@@ -96,7 +98,9 @@ def optimize(tables: Tables, edges: Edges, options: Options, publish: Publish, s
         return best.choice(count, limit, prices)
     groups = floors.watched(tables.problem)
     for _ in range(options.floor_rounds):
-        higher = floors.raised(groups, prices, best.matched, best.net, best.reachable, floors.ceiling(tables))
+        higher = floors.raised(
+            groups, prices, best.matched, best.net, best.reachable, floor=options.floor, ceiling=floors.ceiling(tables)
+        )
         if higher == prices:
             break
         prices = higher

@@ -1,7 +1,7 @@
 """A price for groups that are served too rarely.
 
-A group's served rate should reach `TARGET` of the whole batch's. The price is added to every call of the
-group's members, so that the flow still decides who among them is called, and by whom; it is never part of the utility.
+A group's served rate should reach a share of the whole batch's, `Options.floor`. The price is added to every call of
+the group's members, so that the flow still decides who among them is called, and by whom; it is no part of the utility.
 How much to add follows from the duals: a member left out would have been called for so many more points.
 """
 
@@ -13,9 +13,8 @@ import numpy as np
 from services.matching.domain.model import Problem
 from services.matching.solver.tables import Bools, Ints, Tables
 
-TARGET = 0.9
-AIM = 0.93
-"""A price is raised for this rate, so that it need not be raised again and again."""
+MARGIN = 0.03
+"""A price is raised for so much more than the floor, so that it need not be raised again and again."""
 OVERSHOOT = 0.5
 SMALLEST_STEP = 10
 SMALLEST_GROUP = 20
@@ -62,10 +61,18 @@ def ceiling(tables: Tables) -> int:
 
 
 def raised(
-    groups: Groups, prices: Mapping[str, int], matched: Bools, net: Ints, reachable: Bools, ceiling: int
+    groups: Groups,
+    prices: Mapping[str, int],
+    matched: Bools,
+    net: Ints,
+    reachable: Bools,
+    *,
+    floor: float,
+    ceiling: int,
 ) -> dict[str, int]:
     """The prices for the next round: equal to `prices` when every group is served enough or can't be.
 
+    `floor` is the share of the whole batch's served rate that is enough;
     `net` [C] the most a candidate nets at the present prices, at most 0 for those left out; `reachable` [C] whether
     any call is possible. A group's price grows by what the last member still needed is short of, and once more by
     OVERSHOOT of it because the others then pay more as well.
@@ -74,9 +81,9 @@ def raised(
     after = dict(prices)
     for name, members in zip(groups.names, groups.members, strict=True):
         size, served = int(members.sum()), int((members & matched).sum())
-        missing = int(np.ceil(AIM * overall * size)) - served
+        missing = int(np.ceil(min(1.0, floor + MARGIN) * overall * size)) - served
         out = np.sort(-np.minimum(0, net[members & ~matched & reachable]))
-        if served < TARGET * overall * size and len(out):
+        if served < floor * overall * size and len(out):
             short = max(SMALLEST_STEP, int(out[min(missing, len(out)) - 1] * (1 + OVERSHOOT)))
             after[name] = min(ceiling, prices.get(name, 0) + short)
     return after

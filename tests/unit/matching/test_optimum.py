@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.matching.domain.model import Solution
+from services.matching.leader import options_of
 from services.matching.solver.batch import Options, fallback, finish, placeable, solve, starting_edges
 from services.matching.solver.instance import answer_line, load_instance
 from services.matching.solver.tables import Tables
 from tests.unit.matching import full_network, instances, oracle
+from tests.unit.program.files import shipped
 
 PURE = Options(floors=False, load_step=0)
 
@@ -115,13 +117,19 @@ def test_load_step_evens_the_load_for_little_utility() -> None:
     assert np.std(loads(1000)) < np.std(loads(0))
 
 
-def test_floors_lift_a_neglected_language() -> None:
+def neglecting() -> dict[str, Any]:
+    """An instance whose optimum serves speakers of Spanish too rarely."""
     raw = instances.scarce_language(8, candidates=600, volunteers=60)
     for person in raw["volunteers"]:
         person["langs"] = ["en", "es"]
         person["tracks"] = ["union"]
     for person in raw["candidates"]:
         person["tracks"] = [] if person["langs"] == ["es"] else ["union"]
+    return raw
+
+
+def test_floors_lift_a_neglected_language() -> None:
+    raw = neglecting()
     problem = load_instance(raw)
     without, floored = solve(problem, Options(floors=False)), solve(problem, Options())
     assert without.served["language:other"] < 0.7
@@ -131,6 +139,22 @@ def test_floors_lift_a_neglected_language() -> None:
     assert judged(raw, floored) >= 0.97 * judged(raw, without)
     paid = {m.group_price for m in floored.assignments}
     assert max(paid) >= floored.group_prices["language:other"]
+
+
+def test_lower_floor_of_the_program_lifts_less() -> None:
+    problem = load_instance(neglecting())
+    without, low, high = (
+        solve(problem, options) for options in (Options(floors=False), Options(floor=0.75), Options(floor=0.95))
+    )
+    served = [solution.served["language:other"] for solution in (without, low, high)]
+    assert served == sorted(served)
+    assert served[0] < 0.7 <= served[1] < 0.85 <= served[2]
+    assert low.group_prices["language:other"] < high.group_prices["language:other"]
+    program = shipped(2025)
+    fairness = program.one_on_one.fairness.model_copy(update={"floor_percent": 75})
+    changed = program.one_on_one.model_copy(update={"fairness": fairness})
+    assert options_of(program).floor == 0.9
+    assert options_of(program.model_copy(update={"one_on_one": changed})).floor == 0.75
 
 
 def test_slot_price_is_the_gain_from_one_more_slot() -> None:
