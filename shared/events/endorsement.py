@@ -76,7 +76,7 @@ class EligibilityDecided(_Candidacy):
 class ReviewerRecused(_Candidacy):
     """A reviewer may not judge this application: declared, or known to have advised the person.
 
-    Emitted by endorsement; kept for the record.
+    Emitted by endorsement. No service reads it; it is for the record.
     """
 
     type: ClassVar[str] = "endorsement.reviewer_recused.v1"
@@ -158,7 +158,10 @@ class Endorsed(Event):
 
 
 class EndorsementRescinded(Event):
-    """An endorsement that was announced is withdrawn. Public; refers to the endorsement by its id."""
+    """An endorsement that was announced is withdrawn. Public; refers to the endorsement by its id.
+
+    Emitted by endorsement; read by downstream systems.
+    """
 
     type: ClassVar[str] = "endorsement.endorsement_rescinded.v1"
     topic: ClassVar[Topic] = ENDORSEMENT_ENDORSEMENTS
@@ -169,7 +172,10 @@ class EndorsementRescinded(Event):
 
 
 class EndorsementState(Event):
-    """The current state of one endorsement, whole: the last record of a key on the compacted topic is the truth."""
+    """The current state of one endorsement, whole: the last record of a key on the compacted topic is the truth.
+
+    Emitted by endorsement; read by downstream systems.
+    """
 
     type: ClassVar[str] = "endorsement.endorsement_state.v1"
     topic: ClassVar[Topic] = ENDORSEMENT_STATE

@@ -172,6 +172,7 @@ def _printable(correlation_id: str | None) -> str | None:
 
 
 def json_schema(cls: type[Event]) -> dict[str, Any]:
-    """The JSON Schema of an event's value."""
+    """The JSON Schema of an event's value, without its docstring: better words are no other schema."""
     schema = cls.model_json_schema(mode="serialization")
+    schema.pop("description", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"/schemas/{cls.type}.json", **schema}

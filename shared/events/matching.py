@@ -24,7 +24,10 @@ class AvailabilityRequested(Event):
 
 
 class IntroCallScheduled(Event):
-    """Staff put a group call on the calendar. Emitted by matching; read by nobody inside yet, kept for the feed."""
+    """Staff put a group call on the calendar. Emitted by matching.
+
+    No service reads it; it is for the record.
+    """
 
     type: ClassVar[str] = "matching.intro_call_scheduled.v1"
     topic: ClassVar[Topic] = MATCHING_INTRO_CALLS
@@ -38,7 +41,10 @@ class IntroCallScheduled(Event):
 
 
 class IntroCallCancelled(Event):
-    """Staff took a group call off the calendar; each person told gets an `IntroCallDropped`."""
+    """Staff took a group call off the calendar; each person told gets an `IntroCallDropped`.
+
+    Emitted by matching. No service reads it; it is for the record.
+    """
 
     type: ClassVar[str] = "matching.intro_call_cancelled.v1"
     topic: ClassVar[Topic] = MATCHING_INTRO_CALLS
@@ -153,7 +159,10 @@ class MatchOffered(_Call):
 
 
 class MatchDeclined(_Call):
-    """The prospect or the volunteer let the held hour go. Emitted by matching; read by notifications."""
+    """The prospect or the volunteer let the held hour go. Emitted by matching.
+
+    No service reads it; it is for the record. Who waits again hears of the next offer.
+    """
 
     type: ClassVar[str] = "matching.match_declined.v1"
     topic: ClassVar[Topic] = MATCHING_CALLS

@@ -9,7 +9,10 @@ from shared.events.topics import NOTIFICATIONS_MESSAGES, Topic
 
 
 class MessageSent(Event):
-    """A provider accepted a message for one person. Emitted by notifications; kept for the funnel."""
+    """A provider accepted a message for one person. Emitted by notifications.
+
+    No service reads it; it is for the record.
+    """
 
     type: ClassVar[str] = "notifications.message_sent.v1"
     topic: ClassVar[Topic] = NOTIFICATIONS_MESSAGES
@@ -21,7 +24,10 @@ class MessageSent(Event):
 
 
 class MessageFailed(Event):
-    """A message will not be sent: refused by the provider, out of tries, or no longer applicable."""
+    """A message will not be sent: refused by the provider, out of tries, or no longer applicable.
+
+    Emitted by notifications. No service reads it; it is for the record.
+    """
 
     type: ClassVar[str] = "notifications.message_failed.v1"
     topic: ClassVar[Topic] = NOTIFICATIONS_MESSAGES

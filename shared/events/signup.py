@@ -68,7 +68,7 @@ class RoleAdded(Event):
 
 
 class ProfileChanged(Event):
-    """Facts that others fetch by reference are stale. Emitted by signup; read by matching and notifications."""
+    """Facts that others fetch by reference are stale. Emitted by signup; read by matching."""
 
     type: ClassVar[str] = "signup.profile_changed.v1"
     topic: ClassVar[Topic] = SIGNUP_PEOPLE

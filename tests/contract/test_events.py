@@ -89,6 +89,11 @@ def test_readers_are_those_of_the_routing_tables() -> None:
     assert documented == routed
 
 
+def test_event_that_nobody_reads_says_so() -> None:
+    unread = {cls.__name__ for cls in TYPES if not readers(cls)}
+    assert {cls.__name__ for cls in TYPES if "No service reads it" in (cls.__doc__ or "")} == unread
+
+
 def test_internal_events_carry_no_free_text() -> None:
     """Strings on internal topics are codes, enumerations or from a short list of coarse facts."""
     allowed = {"state", "time_zone", "program_version", "wording_version", "rule_version"}
