@@ -289,10 +289,11 @@ class FilingConfirmed(_Candidacy):
 
 
 class FilingReturned(_Candidacy):
-    """Their filing could not be verified; what to correct. Reference: the candidacy."""
+    """Their filing could not be verified: the reason's code, and what the checker wrote. Reference: the candidacy."""
 
     template = "filing_returned"
     reason: str
+    note: str | None = None
 
 
 class ApplicationReceived(_Candidacy):
@@ -334,7 +335,7 @@ class Announced(_Candidacy):
 
 
 class Rescinded(_Candidacy):
-    """The endorsement was withdrawn. Reference: the endorsement."""
+    """The endorsement was withdrawn, with the reason's code. Reference: the endorsement."""
 
     template = "endorsement_rescinded"
     reason: str

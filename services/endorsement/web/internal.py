@@ -8,11 +8,10 @@ from fastapi import APIRouter, Depends, Request
 
 from services.endorsement.actions.actor import is_same
 from services.endorsement.actions.deciding import next_chance
-from services.endorsement.domain.candidacy import RESCISSION_REASONS, RETURN_REASONS
 from services.endorsement.store import applications, candidacies, decisions
 from services.endorsement.store.applications import Application
 from services.endorsement.store.candidacies import Candidacy
-from services.endorsement.web.requests import begin, pages_of
+from services.endorsement.web.requests import begin
 from services.endorsement.web.views import verdict_json
 from shared import messages
 from shared.errors import NotFound
@@ -80,9 +79,8 @@ async def filing_returned(request: Request, work: Work, item: Item, reference: U
     row = await _candidacy(work, item, reference)
     if row.status != "returned":
         return "no_longer_returned"
-    sentence = pages_of(request).translate(RETURN_REASONS[row.return_reason or ""], row.language)
-    reason = f"{sentence} {row.return_note}".strip() if row.return_note else sentence
-    return messages.FilingReturned(reason=reason, **_race(request, row))
+    assert row.return_reason is not None
+    return messages.FilingReturned(reason=row.return_reason, note=row.return_note, **_race(request, row))
 
 
 async def application_received(request: Request, work: Work, item: Item, reference: UUID) -> messages.Data | str:
@@ -154,8 +152,7 @@ async def endorsement_rescinded(request: Request, work: Work, item: Item, refere
     rescission = await decisions.get_rescission_of(work.connection, reference)
     if endorsement.status != "rescinded" or rescission is None:
         return "not_rescinded"
-    reason = pages_of(request).translate(RESCISSION_REASONS[rescission.reason], row.language)
-    return messages.Rescinded(reason=reason, **_race(request, row))
+    return messages.Rescinded(reason=rescission.reason, **_race(request, row))
 
 
 TEMPLATES: Mapping[str, Ask] = {

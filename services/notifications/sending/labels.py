@@ -13,26 +13,19 @@ from shared.web.text import Message, Text, _
 
 FOLLOW_UPS: Mapping[str, Message] = {
     "send_filing_guide": _("We’ll send you the filing guide for your state."),
-    "filing_guide": _("We’ll send you the filing guide for your state."),
     "training": _("Pick a training that fits your race."),
-    "book_training": _("Pick a training that fits your race."),
     "second_call": _("Have a second call when you are ready."),
-    "another_call": _("Have a second call when you are ready."),
     "mentor": _("We’ll look for a mentor for you."),
     "introduce_alum": _("We’ll introduce you to somebody who has held that office."),
-    "choose_office": _("Decide which office fits you best."),
-    "talk_to_family": _("Talk it over with the people close to you."),
     "safety_pack": _("Read our guide to staying safe as a candidate."),
     "check_in": _("We’ll check in with you."),
-    "none": _("Take your time."),
 }
 FILING_REASONS: Mapping[str, Message] = {
-    "link_broken": _("The link you gave did not open for us."),
-    "not_official": _("The link does not lead to an official page."),
-    "not_listed": _("We could not find your name on the official list."),
-    "name_differs": _("The name on the official list is different."),
-    "wrong_office": _("The official list names another office."),
-    "date_missing": _("The date of filing is missing."),
+    "link_does_not_open": _("The link you gave did not open for us."),
+    "not_on_list": _("We could not find your name on the official list."),
+    "other_name": _("The name on the official list is different."),
+    "other_office": _("The official list names another office or district."),
+    "other_date": _("The official list shows another date."),
 }
 
 

@@ -43,7 +43,7 @@ async def test_filing_messages_follow_the_filings_state(databases: DatabaseFacto
         path = f"/v1/candidacies/{candidacy_id}"
         await call(service, STAFF, "POST", f"{path}/return", {"reason": "other_name", "note": "Anna?"})
         returned = await ask(service, "filing_returned", candidacy_id)
-        assert returned["data"]["reason"] == "The list shows another name. Anna?"
+        assert (returned["data"]["reason"], returned["data"]["note"]) == ("other_name", "Anna?")
         assert await ask(service, "filing_confirmed", candidacy_id) == gone("no_longer_confirmed")
         await call(service, CANDIDATE, "PUT", path, await candidacy_body(service))
         assert await ask(service, "filing_returned", candidacy_id) == gone("no_longer_returned")
@@ -79,7 +79,7 @@ async def test_decision_messages_end_with_the_announcement_and_the_rescission(da
         await call(service, SECOND, "POST", f"{path}/confirmation")
         assert await ask(service, "endorsement_announced", endorsement_id) == gone("rescinded")
         rescinded = await ask(service, "endorsement_rescinded", endorsement_id)
-        assert rescinded["data"]["reason"] == "The candidate left the race."
+        assert rescinded["data"]["reason"] == "left_race"
 
 
 async def test_decline_message_carries_the_code_and_the_day(databases: DatabaseFactory) -> None:

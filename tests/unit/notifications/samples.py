@@ -94,7 +94,8 @@ SAMPLES: tuple[Data, ...] = (
     CallMissed(with_name="Zoë O'Neil", missed_by="prospect", rejoin_url=URL),
     CallMissed(with_name="Zoë O'Neil", missed_by="volunteer", rejoin_url=URL),
     FilingConfirmed(**RACE),
-    FilingReturned(**{**RACE, "district": None}, reason="not_listed"),
+    FilingReturned(**{**RACE, "district": None}, reason="not_on_list"),
+    FilingReturned(**RACE, reason="other_name", note="Anna-Maria, or Ana?"),
     ApplicationReceived(**RACE, answer_by=dt.date(2026, 4, 13)),
     *(
         EligibilityResult(
