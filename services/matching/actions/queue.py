@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from services.matching.store import people, queue
-from shared.errors import Rejected
+from shared.errors import Rejected, TryAgain
 from shared.events.matching import AvailabilityRequested, Purpose
 from shared.people import resolve
 from shared.web.text import _
@@ -48,10 +48,15 @@ def needs_intro_call(work: Work) -> bool:
 
 
 async def request(work: Work, person_id: UUID, purpose: Purpose = "one_on_one") -> None:
-    """A prospect asks for a call, for the first time or after they were parked. Raises Rejected."""
+    """A prospect asks for a call, for the first time or after they were parked.
+
+    Raises Rejected, or TryAgain while what signup says of the person is on its way.
+    """
     current = (await resolve(work.connection, [person_id]))[person_id]
     known = (await people.get_people(work.connection, [current])).get(current)
     if known is None or known["confirmed_at"] is None or "prospect" not in known["roles"]:
+        if known is not None and known["stale_version"] > known["fetched_version"]:
+            raise TryAgain("the person's profile is not fetched yet")
         raise Rejected(
             "not_a_prospect",
             _("One-on-one calls are for people who think about running. Sign up for that first, and confirm it."),

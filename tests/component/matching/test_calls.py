@@ -225,6 +225,16 @@ async def test_call_that_is_not_promised_to_all_is_asked_for(databases: Database
         assert len(await w.round()) == 1
 
 
+async def test_call_asked_for_before_the_profile_is_fetched_is_put_off(databases: DatabaseFactory) -> None:
+    async with world(databases, program=PROGRAM_2025) as w:
+        prospect = await w.add("Ana", "prospect")
+        async with client_of(w.service, me(prospect)) as client:
+            early = await client.post("/v1/calls/request")
+            assert (early.status_code, early.json()["code"]) == (503, "unavailable")
+            await w.refresh()
+            assert (await client.post("/v1/calls/request")).status_code == 202
+
+
 async def test_move_inserts_the_new_call_and_cancels_the_old_or_neither(databases: DatabaseFactory) -> None:
     async with world(databases) as w:
         prospect, _volunteer, call_id = await w.pair()
