@@ -1,7 +1,7 @@
 """One unit of work: an open transaction, the business time its rules read, and the events it will append."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -32,14 +32,25 @@ class Work:
     causation_id: UUID | None = None
     outgoing: list[outbox.Outgoing] = field(default_factory=list)
 
-    def emit(self, *events: Event, cause: Received | None = None) -> None:
+    def emit(self, *events: Event, cause: Received | None = None, correlation_id: str | None = None) -> None:
         """Append these events with this transaction's commit; lost, like everything else, with its rollback.
 
-        A handler that acts on several events at once names the one that each is a consequence of as `cause`.
+        A handler that acts on several events at once names the one that each is a consequence of as `cause`; what
+        goes on with a stored piece of work gives the `correlation_id` that was stored with it.
         """
-        correlation_id = cause.correlation_id if cause else self.correlation_id
+        correlation_id = cause.correlation_id if cause else correlation_id or self.correlation_id
         causation_id = cause.id if cause else self.causation_id
         self.outgoing.extend(outbox.Outgoing(event, self.now, correlation_id, causation_id) for event in events)
+
+    @contextmanager
+    def because_of(self, cause: Received) -> Iterator[None]:
+        """What the block emits and schedules is a consequence of `cause`: for handlers that take events one by one."""
+        before = self.correlation_id, self.causation_id
+        self.correlation_id, self.causation_id = cause.correlation_id, cause.id
+        try:
+            yield
+        finally:
+            self.correlation_id, self.causation_id = before
 
     async def flush(self) -> None:
         """Append what was emitted; the last statement of a transaction."""

@@ -17,12 +17,13 @@ async def on_call_completed(work: Work, events: Sequence[Received]) -> None:
     Writes advisories (by call id, so a repeat adds nothing), recusals and voided scorecards; emits `ReviewerRecused`
     once per reviewer and application. People and applications need not be known yet: reviews look here again.
     """
-    advice = []
+    advice, causes = [], {}
     for received in events:
         event = received.event
         assert isinstance(event, CallCompleted)
         advice.append((event.call_id, event.volunteer_id, event.prospect_id, event.purpose))
-    await take_advice(work, advice)
+        causes[event.call_id] = received
+    await take_advice(work, advice, causes)
 
 
 async def on_intro_call_attended(work: Work, events: Sequence[Received]) -> None:

@@ -88,9 +88,9 @@ async def settle(work: Work, staff: Principal, message_id: UUID, decision: Decis
     ids = {"person_id": row["person_id"], "message_id": message_id, "template": row["template"],
            "channel": row["channel"]}  # fmt: skip
     if decision == "accepted":
-        work.emit(events.MessageSent(**ids))
+        work.emit(events.MessageSent(**ids), correlation_id=row["correlation_id"])
     elif decision == "drop":
-        work.emit(events.MessageFailed(**ids, reason="by_operator"))
+        work.emit(events.MessageFailed(**ids, reason="by_operator"), correlation_id=row["correlation_id"])
     await people.append_audit(
         work.connection,
         actor=staff.account_id or staff.person_id,

@@ -117,7 +117,8 @@ async def on_contact_suppressed(work: Work, events: Sequence[Received]) -> None:
         person = await people_store.lock_person(work.connection, current[event.person_id])
         if person is None:
             raise TryAgain("The person of a suppression is not known here yet.")
-        await actions.suppress(work, person["id"], event.channel, event.reason)
+        with work.because_of(received):
+            await actions.suppress(work, person["id"], event.channel, event.reason)
 
 
 async def on_contact_restored(work: Work, events: Sequence[Received]) -> None:
@@ -129,7 +130,8 @@ async def on_contact_restored(work: Work, events: Sequence[Received]) -> None:
         person = await people_store.lock_person(work.connection, current[event.person_id])
         if person is None:
             raise TryAgain("The person of a restored contact is not known here yet.")
-        await actions.restore(work, person, event.channel, event.reason)
+        with work.because_of(received):
+            await actions.restore(work, person, event.channel, event.reason)
 
 
 async def _people(work: Work, events: Iterable[Received]) -> dict[UUID, UUID]:

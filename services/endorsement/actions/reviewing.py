@@ -16,7 +16,7 @@ from services.endorsement.store.candidacies import Candidacy
 from shared import people
 from shared.errors import Rejected
 from shared.events.endorsement import ReviewerRecused
-from shared.events.envelope import new_id
+from shared.events.envelope import Received, new_id
 from shared.web.sessions import Principal
 from shared.web.text import _
 from shared.work import Work
@@ -188,7 +188,14 @@ async def score(
     return scorecard_id
 
 
-async def recuse(work: Work, candidacy: Candidacy, application_id: UUID, reviewer_id: UUID, reason: str) -> None:
+async def recuse(
+    work: Work,
+    candidacy: Candidacy,
+    application_id: UUID,
+    reviewer_id: UUID,
+    reason: str,
+    cause: Received | None = None,
+) -> None:
     """Put a recusal on record and void what the reviewer scored; told once per reviewer and application."""
     ids = await store.find_ids_of(work.connection, [reviewer_id])
     await store.void_scorecards(work.connection, application_id, ids[reviewer_id], reason, work.now)
@@ -200,12 +207,17 @@ async def recuse(work: Work, candidacy: Candidacy, application_id: UUID, reviewe
                 application_id=application_id,
                 reviewer_id=reviewer_id,
                 reason=reason,
-            )
+            ),
+            cause=cause,
         )
 
 
-async def take_advice(work: Work, advice: Sequence[tuple[UUID, UUID, UUID, str]]) -> None:
+async def take_advice(
+    work: Work, advice: Sequence[tuple[UUID, UUID, UUID, str]], causes: Mapping[UUID, Received]
+) -> None:
     """Note who advised whom (call, advisor, person, kind), and recuse whoever has reviewed that person already.
+
+    `causes` names the event of each call.
 
     The candidacies are locked before scorecards are looked for: a scorecard handed in at the same moment is either
     seen here, or its writer sees the advice.
@@ -217,13 +229,14 @@ async def take_advice(work: Work, advice: Sequence[tuple[UUID, UUID, UUID, str]]
     locked = await candidacies.lock_candidacies_of(work.connection, [i for group in ids.values() for i in group])
     if not locked:
         return
-    pairs = {(resolved[advisor], resolved[person]) for _call, advisor, person, _kind in advice}
+    pairs = {(resolved[advisor], resolved[person]): causes[call] for call, advisor, person, _kind in advice}
     touched = await store.find_reviewed(work.connection, locked)
     parties = await people.resolve(
         work.connection, [row[name] for row in touched for name in ("person_id", "reviewer_id")]
     )
     for row in touched:
         reviewer = parties[row["reviewer_id"]]
-        if (reviewer, parties[row["person_id"]]) in pairs:
+        cause = pairs.get((reviewer, parties[row["person_id"]]))
+        if cause is not None:
             candidacy = await candidacies.get_candidacy(work.connection, row["candidacy_id"])
-            await recuse(work, candidacy, row["id"], reviewer, "advised")
+            await recuse(work, candidacy, row["id"], reviewer, "advised", cause)

@@ -6,7 +6,7 @@ Locks are taken in one order everywhere: the calendar, people by id, the call, t
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +63,7 @@ async def on_people_confirmed(work: Work, events: Sequence[Received]) -> None:
             IntroPerson(e.person_id, str(e.language), e.tracks, e.time_zone, "prospect" in e.roles, time)
             for e, time in confirmed
         ],
+        _causes(events),
     )
 
 
@@ -75,7 +76,12 @@ async def on_roles_added(work: Work, events: Sequence[Received]) -> None:
         return
     await people.share_calendar(work.connection)
     await people.mark_prospects(work.connection, became)
-    await invite_next(work, became)
+    await invite_next(work, became, causes=_causes(events))
+
+
+def _causes(events: Sequence[Received]) -> Mapping[UUID, Received]:
+    """The event of each person; the last, where there are several."""
+    return {person_id: received for received in events for person_id in received.event.person_ids}
 
 
 async def on_profiles_fetched(work: Work, profiles: Sequence[Profile]) -> None:
@@ -90,16 +96,27 @@ async def on_profiles_fetched(work: Work, profiles: Sequence[Profile]) -> None:
     )
 
 
-async def take_people(work: Work, confirmed: Sequence[IntroPerson]) -> None:
-    """Keep what is known of confirmed people, and invite the prospects among them as far as they may be."""
+async def take_people(
+    work: Work, confirmed: Sequence[IntroPerson], causes: Mapping[UUID, Received] | None = None
+) -> None:
+    """Keep what is known of confirmed people, and invite the prospects among them as far as they may be.
+
+    `causes` names the event that told of each person.
+    """
     if not confirmed:
         return
     await people.share_calendar(work.connection)
     await people.upsert_people(work.connection, confirmed)
-    await invite_next(work, [person.person_id for person in confirmed if person.prospect])
+    await invite_next(work, [person.person_id for person in confirmed if person.prospect], causes=causes)
 
 
-async def invite_next(work: Work, person_ids: Sequence[UUID], origin: Origin = "confirmed") -> int:
+async def invite_next(
+    work: Work,
+    person_ids: Sequence[UUID],
+    origin: Origin = "confirmed",
+    *,
+    causes: Mapping[UUID, Received] | None = None,
+) -> int:
     """Invite each of these people to the next call that fits, if they may be invited; how many were.
 
     Takes the calendar lock: call it before locking rows, or hold the lock already.
@@ -107,14 +124,14 @@ async def invite_next(work: Work, person_ids: Sequence[UUID], origin: Origin = "
     if not person_ids:
         return 0
     await people.share_calendar(work.connection)
-    current = sorted(set((await resolve(work.connection, person_ids)).values()))
-    invited = await people.invite_next(work.connection, current, origin, work.now)
-    work.emit(
-        *(
-            IntroCallInvited(intro_call_id=one.intro_call_id, person_id=one.person_id, starts_at=one.starts_at)
-            for one in invited
+    current = await resolve(work.connection, person_ids)
+    cause_of = {current[person_id]: cause for person_id, cause in (causes or {}).items() if person_id in current}
+    invited = await people.invite_next(work.connection, sorted(set(current.values())), origin, work.now)
+    for one in invited:
+        work.emit(
+            IntroCallInvited(intro_call_id=one.intro_call_id, person_id=one.person_id, starts_at=one.starts_at),
+            cause=cause_of.get(one.person_id),
         )
-    )
     return len(invited)
 
 

@@ -278,7 +278,10 @@ async def _suppress_bounced(work: Work, row: Mapping[str, Any]) -> None:
         contact_hash=row["contact_hash"], now=work.now,
     )  # fmt: skip
     if fresh:
-        work.emit(events.ContactSuppressed(person_id=row["person_id"], channel=row["channel"], reason="bounce"))
+        work.emit(
+            events.ContactSuppressed(person_id=row["person_id"], channel=row["channel"], reason="bounce"),
+            correlation_id=row["correlation_id"],
+        )
 
 
 def _tell(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -287,9 +290,9 @@ def _tell(work: Work, rows: Sequence[Mapping[str, Any]]) -> None:
         ids = {"person_id": row["person_id"], "message_id": row["id"], "template": row["template"],
                "channel": row["channel"]}  # fmt: skip
         if row["state"] == "accepted":
-            work.emit(events.MessageSent(**ids))
+            work.emit(events.MessageSent(**ids), correlation_id=row["correlation_id"])
         elif row["state"] in ("rejected", "dropped") and row["reason"] not in UNTOLD:
-            work.emit(events.MessageFailed(**ids, reason=row["reason"]))
+            work.emit(events.MessageFailed(**ids, reason=row["reason"]), correlation_id=row["correlation_id"])
 
 
 def as_mail(envelope: Envelope, ready: Ready, now: dt.datetime) -> Mail:

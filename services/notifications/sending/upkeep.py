@@ -77,7 +77,8 @@ class Upkeep:
                                 message_id=message["id"],
                                 template=message["template"],
                                 channel=message["channel"],
-                            )
+                            ),
+                            correlation_id=message["correlation_id"],
                         )
         return len(rows)
 
