@@ -36,12 +36,14 @@ CANCEL = """
         SELECT id FROM timers WHERE owner_key = $1 AND ($2::text IS NULL OR kind = $2) FOR UPDATE SKIP LOCKED)
 """
 
-# Locks the row it takes; rival workers skip it. Served by timers_due_at_idx.
+# Locks the row it takes; rival workers skip it. Served by timers_due_at_idx. Materialized: as a plain subquery the
+# planner may run it again for each row, and every run locks, and so deletes, another one.
 TAKE_DUE = """
-    DELETE FROM timers WHERE id IN (
+    WITH due AS MATERIALIZED (
         SELECT id FROM timers WHERE NOT dead AND due_at <= business_now()
         ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING id, kind, dedupe_key, owner_key, due_at, payload, correlation_id, attempts
+    DELETE FROM timers USING due WHERE timers.id = due.id
+    RETURNING timers.*
 """
 
 PUT_BACK = """

@@ -2,12 +2,14 @@
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from shared import timers
+from shared.db import create_pool
 from shared.errors import Rejected
 from shared.timers import MAX_ATTEMPTS, Timer
 from shared.web.text import _
@@ -54,6 +56,23 @@ async def test_timer_fires_once_with_rival_workers(kernel: Kernel) -> None:
     assert (await kernel.count("timers"), await kernel.count("outbox")) == (0, 120)
     headers = await kernel.pool.fetchval("SELECT headers FROM outbox LIMIT 1")
     assert '["correlation_id","chain-of-tests"]' in headers
+
+
+async def test_every_due_timer_acts_whatever_plan_the_database_chooses(kernel: Kernel) -> None:
+    """A subquery that is run again for each row takes a second timer, which nobody would act on."""
+    owners = [f"owner-{n:03}" for n in range(8)]
+    for owner in owners:
+        await plan(kernel, owner, -HOUR)
+    name = await kernel.pool.fetchval("SELECT current_database()")
+    for setting in ("enable_hashjoin", "enable_mergejoin", "enable_hashagg", "enable_sort", "enable_material"):
+        await kernel.database.execute(f'ALTER DATABASE "{name}" SET {setting} = off')
+    pool = await create_pool(kernel.database.dsn, service="test", size=4)
+    try:
+        workshop = replace(kernel.workshop, pool=pool)
+        assert await timers.fire_due(workshop, {"remind": Fired()}) == 8
+    finally:
+        await pool.close()
+    assert await fired(kernel) == owners
 
 
 async def test_timer_fires_at_the_business_time(kernel: Kernel) -> None:
@@ -158,7 +177,7 @@ async def test_infrastructure_fault_leaves_the_timer_as_it_was_and_keeps_what_fi
             kernel.workshop, {"remind": Fired("second", error=asyncpg.DeadlockDetectedError("deadlock"))}
         )
     assert await kernel.pool.fetch("SELECT * FROM timers ORDER BY id") == before[1:]
-    assert (await fired(kernel), await kernel.count("outbox")) == ([], 0)
+    assert (await fired(kernel), await kernel.count("outbox")) == (["first"], 1)
 
 
 async def test_missing_action_is_refused_at_start() -> None:
