@@ -48,7 +48,7 @@ class Field:
     `name` is the control's name and id, and the key of its error. A `checkbox` sends `yes` when ticked. A `date`
     sends `<name>-month`, `<name>-day` and `<name>-year`; an `availability` sends `<name>-<day>-<1|2>-<start|end>`
     as HH:MM. `width` is the number of characters expected (2, 3, 4, 5, 10, 20, 30); `autocomplete` is HTML's
-    token. A field that is not `required` says so in its label.
+    token. A field that is not `required` says so in its label, unless it `is_filter`: a search is never obliged.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Field:
     prefix: str | None = None
     suffix: str | None = None
     empty_option: Text | None = None
+    is_filter: bool = False
 
     def __post_init__(self) -> None:
         if self.kind in ("select", "radios", "checkboxes") and not self.options:

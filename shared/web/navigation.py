@@ -16,4 +16,11 @@ def staff_navigation(settings: ServiceSettings) -> list[NavigationItem]:
         ("reviews", _("Reviews"), "endorsement", "/reviews"),
         ("endorsements", _("Endorsements"), "endorsement", "/endorsements/staff"),
     )
-    return [NavigationItem(key, label, settings.public_url(service) + path) for key, label, service, path in entries]
+    reviewing = frozenset({"reviewer", "staff", "admin"})
+    deciding = frozenset({"staff", "admin"})
+    return [
+        NavigationItem(
+            key, label, settings.public_url(service) + path, roles=reviewing if key == "reviews" else deciding
+        )
+        for key, label, service, path in entries
+    ]

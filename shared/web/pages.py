@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -38,11 +38,21 @@ from starlette.routing import Route
 
 from shared.web.fields import DAYS, WINDOWS_PER_DAY, chosen, value_of
 from shared.web.i18n import load_translations, locale_of, translate
-from shared.web.text import Message, Text
+from shared.web.text import Message, Text, _
+
+if TYPE_CHECKING:
+    from shared.web.sessions import Principal
 
 HERE = Path(__file__).parent
 NEUTRAL_PAGE = "https://www.weather.gov/"
 """Where "Leave this page quickly" goes unless `links["leave"]` says otherwise."""
+
+ROLES: tuple[tuple[str, Text], ...] = (
+    ("admin", _("Administrator")),
+    ("staff", _("Staff")),
+    ("reviewer", _("Reviewer")),
+)
+"""What an account is called in the header, the foremost role first."""
 
 _COMPONENTS = {
     "back_link": ("back-link", "govukBackLink"),
@@ -64,11 +74,27 @@ _MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; char
 
 @dataclass(frozen=True, slots=True)
 class NavigationItem:
-    """An entry of the staff navigation. `key` names it for `current` and for its number in `counts`."""
+    """An entry of the staff navigation. `key` names it for `current` and for its number in `counts`; only accounts
+    with one of `roles` are shown it."""
 
     key: str
     label: Text
     href: str
+    roles: frozenset[str] = frozenset({"staff", "admin"})
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLinks:
+    """What the header offers somebody who is signed in: their own page, and the way out.
+
+    `sign_out` takes the press of a button where the session was opened (`posts`), else it leads to that button: a
+    form of another origin would be refused. `role` is the account's foremost, None for a person without one.
+    """
+
+    home: str
+    sign_out: str
+    posts: bool
+    role: Text | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +168,10 @@ class Pages:
         """The page as an answer. Nothing is stored by browsers or proxies unless it is the same for all: `public`."""
         spoken = language if language is not None else self.page_language(request)
         context.setdefault("languages", self._language_links(spoken, request.query_params.multi_items()))
+        principal = None if public else getattr(request.state, "principal", None)
+        if principal is not None and "signup" in self.links:
+            context.setdefault("account", self._account(principal))
+            context.setdefault("navigation", [item for item in self.navigation if item.roles & principal.roles])
         return HTMLResponse(
             self.render(template, language=spoken, **context),
             status_code=status,
@@ -197,6 +227,15 @@ class Pages:
             headers["Content-Encoding"] = "gzip"
             return Response(asset.compressed, headers=headers, media_type=asset.media_type)
         return Response(asset.body, headers=headers, media_type=asset.media_type)
+
+    def _account(self, principal: Principal) -> AccountLinks:
+        home = self.links["signup"]
+        return AccountLinks(
+            home=f"{home}/me",
+            sign_out=f"{home}/account/sign-out",
+            posts=self.service == "signup",
+            role=next((label for role, label in ROLES if role in principal.roles), None),
+        )
 
     def _language_links(self, current: str, query: Sequence[tuple[str, str]]) -> list[LanguageLink]:
         kept = [(key, value) for key, value in query if key != "lang"]

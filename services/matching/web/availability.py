@@ -23,6 +23,7 @@ from shared.web.fields import FieldErrors, Option, WeeklyWindow, availability_va
 from shared.web.pages import Pages
 from shared.web.sessions import current, signed_in
 from shared.web.text import _
+from shared.web.zones import zone_name
 from shared.work import Work
 
 router = APIRouter(tags=["availability"])
@@ -250,7 +251,7 @@ def _fields(request: Request, known: Mapping[str, Any], zone: str) -> list[field
             name="time_zone",
             kind="select",
             label=_("Your time zone"),
-            options=[Option(name, name.replace("_", " ")) for name in zones],
+            options=[Option(name, zone_name(name)) for name in zones],
         ),
         fields.Field(
             name="hours",

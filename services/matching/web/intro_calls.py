@@ -28,6 +28,7 @@ from shared.program import Program
 from shared.web.fields import value_of
 from shared.web.sessions import Principal, signed_in
 from shared.web.text import Text, _
+from shared.web.zones import zone_name
 
 intro_router = APIRouter()
 Someone = Annotated[Principal, Depends(signed_in)]
@@ -104,6 +105,7 @@ async def my_page(request: Request, principal: Someone) -> Response:
         mine=[_shown(request, place, place["person_id"]) for place in mine],
         open_calls=[_shown(request, call, None) for call in open_calls],
         zone=_zone(request, person["time_zone"] if person is not None else None),
+        zone_label=zone_name(_zone(request, person["time_zone"] if person is not None else None)),
         known=person is not None,
     )
 

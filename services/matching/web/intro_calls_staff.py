@@ -28,6 +28,7 @@ from shared.web import sessions
 from shared.web.fields import FieldErrors, Option
 from shared.web.sessions import Principal, require
 from shared.web.text import Text, _
+from shared.web.zones import zone_name
 
 staff_router = APIRouter()
 Staff = Annotated[Principal, Depends(require("staff"))]
@@ -399,7 +400,7 @@ def _fields(program: Program) -> list[form_fields.Field]:
             name="time_zone",
             kind="select",
             label=_("Time zone of that time"),
-            options=[Option(zone, zone.replace("_", " ")) for zone in zones],
+            options=[Option(zone, zone_name(zone)) for zone in zones],
         ),
         field(name="minutes", kind="number", label=_("Length"), width=4, suffix="min"),
         field(name="capacity", kind="number", label=_("Seats"), width=5),

@@ -216,11 +216,14 @@ async def log_page(
             for row in sorted(counts, key=lambda row: STATES.index(row["state"]))
         ],
         fields=[
-            Field(name="state", kind="select", label=_("State"), required=False, empty_option=_("All"),
+            Field(name="state", kind="select", label=_("State"), required=False, is_filter=True,
+                  empty_option=_("All"),
                   options=[Option(name, state_name(name)) for name in STATES]),
-            Field(name="template", kind="select", label=_("Message"), required=False, empty_option=_("All"),
+            Field(name="template", kind="select", label=_("Message"), required=False, is_filter=True,
+                  empty_option=_("All"),
                   options=[Option(name, template_name(name)) for name in sorted(Data.registry)]),
-            Field(name="person_id", kind="text", label=_("Person’s id"), required=False, max_length=36),
+            Field(name="person_id", kind="text", label=_("Person’s id"), required=False, is_filter=True,
+                  max_length=36),
         ],
         values={"state": known_state or "", "template": template, "person_id": person_id},
         errors=wrong,
@@ -282,6 +285,7 @@ async def message_page(request: Request, message_id: UUID, _staff: Staff) -> Res
         states={name: state_name(name) for name in STATES},
         reasons={step["reason"]: reason_name(step["reason"]) for step in [row, *steps] if step["reason"]},
         colours=COLOURS,
+        body=next((b.name for b in request.app.state.program.legal_bodies if b.id == row["legal_body"]), None),
         zone=request.app.state.program.organization.time_zone,
     )
 

@@ -147,6 +147,21 @@ async def refresh(request: Request) -> Response:
     return _sign_in_page(request, next_url, {}, FieldErrors())
 
 
+@router.get("/account/sign-out", summary="Show the sign-out button")
+async def sign_out_page(request: Request) -> Response:
+    """Where the other services' headers lead: their own forms would be of another origin."""
+    return pages_of(request).response(
+        request,
+        "confirm.html",
+        language=language_of(request),
+        title=_("Sign out"),
+        explanation=_("Press the button to end your session on this device."),
+        action="/account/sign-out",
+        hidden_values={},
+        submit_label=_("Sign out"),
+    )
+
+
 @router.post("/account/sign-out", summary="Sign out of this browser", status_code=303)
 async def sign_out(request: Request) -> Response:
     """End the session that the browser can renew, and take its cookies back."""

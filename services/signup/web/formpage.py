@@ -20,6 +20,7 @@ from shared.program import Form, FormField, Program, Question
 from shared.web.fields import Field, FieldErrors, Option, read_availability
 from shared.web.i18n import locale_of
 from shared.web.text import Message, Text, _
+from shared.web.zones import zone_name
 
 HONEYPOT = "website"
 HIDDEN = ("intent_id", "rendered", "language", *PARTS)
@@ -109,25 +110,6 @@ def language_name(code: str, language: str) -> str:
         return SIGN_LANGUAGE[language]
     name = locale_of(language).languages.get(code) or code
     return name[0].upper() + name[1:]
-
-
-ZONE_NAMES: Mapping[str, Message] = {
-    "America/New_York": _("Eastern (New York)"),
-    "America/Chicago": _("Central (Chicago)"),
-    "America/Denver": _("Mountain (Denver)"),
-    "America/Phoenix": _("Arizona (Phoenix)"),
-    "America/Los_Angeles": _("Pacific (Los Angeles)"),
-    "America/Anchorage": _("Alaska (Anchorage)"),
-    "Pacific/Honolulu": _("Hawaii (Honolulu)"),
-    "America/Puerto_Rico": _("Puerto Rico and Virgin Islands"),
-    "Pacific/Guam": _("Guam and Northern Mariana Islands"),
-    "Pacific/Pago_Pago": _("American Samoa (Pago Pago)"),
-}
-
-
-def zone_name(zone: str) -> Text:
-    """A time zone as people call it."""
-    return ZONE_NAMES.get(zone, zone)
 
 
 def _question(question: Question) -> Field:

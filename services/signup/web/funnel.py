@@ -82,7 +82,6 @@ async def funnel_page(request: Request, principal: Staff, by: By | None = None) 
         language=pages_of(request).page_language(request, principal.language),
         title=_("Funnel"),
         current="funnel",
-        sign_out_action="/account/sign-out",
         rows=rows if total else [],
         finding=_finding(rows),
         by=by,

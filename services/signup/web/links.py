@@ -47,7 +47,6 @@ async def build(request: Request, principal: Annotated[Principal, Depends(requir
         language=pages_of(request).page_language(request, principal.language),
         title=_("Links and forms for other sites"),
         current="people",
-        sign_out_action="/account/sign-out",
         form=form,
         address=address,
         qr=segno.make(address, error="m").svg_data_uri(scale=6, border=2),

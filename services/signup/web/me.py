@@ -31,6 +31,7 @@ from shared.web.fields import FieldErrors, Option
 from shared.web.pages import local_date
 from shared.web.sessions import Principal, signed_in
 from shared.web.text import Message, Text, _
+from shared.web.zones import zone_name
 from shared.work import Work
 
 router = APIRouter(tags=["me"])
@@ -279,7 +280,7 @@ def profile_fields(program: Program, language: str, spoken: list[str], zone: str
         FormField(name="spoken_languages", kind="checkboxes", label=label["spoken_languages"],
                   options=[Option(code, formpage.language_name(code, language)) for code in languages]),
         FormField(name="time_zone", kind="select", label=label["time_zone"], required=False,
-                  options=[Option(name, formpage.zone_name(name)) for name in zones]),
+                  options=[Option(name, zone_name(name)) for name in zones]),
     ]  # fmt: skip
     if program.tracks:
         tracks = [Option(track.id, track.label, track.description) for track in program.tracks]
@@ -325,6 +326,6 @@ def _rows(found: Overview, program: Program, language: str) -> list[dict[str, An
         (formpage.LABELS["tracks"], ", ".join(tracks)),
         (formpage.LABELS["spoken_languages"],
          ", ".join(formpage.language_name(c, language) for c in person["spoken_languages"])),
-        (formpage.LABELS["time_zone"], formpage.zone_name(person["time_zone"] or "")),
+        (formpage.LABELS["time_zone"], zone_name(person["time_zone"] or "")),
     ]  # fmt: skip
     return [{"label": label, "value": value or "–"} for label, value in rows]

@@ -41,6 +41,15 @@ STEP_LABELS: dict[str, Message] = {
     "endorsement_announced": _("Endorsement announced"),
     "endorsement_withdrawn": _("Endorsement withdrawn"),
 }
+CONSENT_REASONS: dict[str, Message] = {
+    "form": _("ticked on a form"),
+    "unsubscribed": _("by a mail’s link"),
+    "preference": _("by their own choice"),
+    "stop": _("replied STOP"),
+    "start": _("replied START"),
+    "bounce": _("the address does not work"),
+    "complaint": _("reported as spam"),
+}
 
 
 def cursor_of(row: Any) -> str:
@@ -134,15 +143,17 @@ async def people_page(
         language=language,
         title=_("People"),
         current="people",
-        sign_out_action="/account/sign-out",
         values=chosen,
         filters=[
-            Field(name="q", kind="text", label=_("Name or address"), required=False, max_length=200),
-            Field(name="role", kind="select", label=_("Role"), required=False, empty_option=_("All"),
+            Field(name="q", kind="text", label=_("Name or address"), required=False, is_filter=True, max_length=200),
+            Field(name="role", kind="select", label=_("Role"), required=False, is_filter=True,
+                  empty_option=_("All"),
                   options=[Option(name, text) for name, text in ROLE_LABELS.items()]),
-            Field(name="state", kind="select", label=_("State"), required=False, empty_option=_("All"),
+            Field(name="state", kind="select", label=_("State"), required=False, is_filter=True,
+                  empty_option=_("All"),
                   options=[Option(code, name) for code, name in STATES.items()]),
-            Field(name="stage", kind="select", label=_("Furthest stage"), required=False, empty_option=_("All"),
+            Field(name="stage", kind="select", label=_("Furthest stage"), required=False, is_filter=True,
+                  empty_option=_("All"),
                   options=[Option(s.id, s.label) for s in program.stages]),
         ],
         columns=[{"label": label} for label in
@@ -151,7 +162,8 @@ async def people_page(
             [
                 {"text": row["name"], "href": f"/people/{row['id']}"},
                 row["email"] or "–",
-                ", ".join(pages.translate(ROLE_LABELS[r], language) for r in row["roles"]) or _("not confirmed"),
+                ", ".join(pages.translate(ROLE_LABELS[r], language) for r in row["roles"])
+                or (_("not confirmed") if row["stage"] == program.stages[0].id else "–"),
                 row["state"] or "–",
                 labels.get(row["stage"], row["stage"]),
                 local_date(row["signed_up_at"], program.organization.time_zone, language=language),
@@ -173,6 +185,7 @@ async def person_page(request: Request, principal: Staff, person_id: UUID) -> Re
     def day(moment: datetime | None) -> str:
         return local_date(moment, zone, language=language) if moment else "–"
 
+    bodies = {body.id: body.name for body in program.legal_bodies}
     first, last = (found.signups[0], found.signups[-1]) if found.signups else (None, None)
     return pages.response(
         request,
@@ -180,7 +193,7 @@ async def person_page(request: Request, principal: Staff, person_id: UUID) -> Re
         language=language,
         title=found.person["name"],
         current="people",
-        sign_out_action="/account/sign-out",
+        person_id=found.id,
         facts=[
             {"label": _("E-mail"), "value": ", ".join(row["email"] for row in found.emails) or "–"},
             {"label": _("Phone"), "value": found.person["phone"] or "–"},
@@ -193,15 +206,17 @@ async def person_page(request: Request, principal: Staff, person_id: UUID) -> Re
             {"label": _("Confirmed"), "value": day(found.person["confirmed_at"])},
             {"label": _("First touch"), "value": touch(first)},
             {"label": _("Last touch"), "value": touch(last)},
+            {"label": _("Id"), "value": str(found.id)},
         ],
         signups=[
             [day(row["created_at"]), next((f.title for f in program.forms if f.id == row["form"]), row["form"]),
-             _("applied") if row["status"] == "applied" else _("waits for its link"), touch(row), row["page"] or "–"]
+             _("in effect") if row["status"] == "applied" else _("waits for its link"), touch(row), row["page"] or "–"]
             for row in found.signups
         ],
         consents=[
             [day(row["given_at"]), CHANNEL_LABELS[row["channel"]], _("granted") if row["granted"] else _("withdrawn"),
-             row["wording_version"], row["legal_body"], row["reason"]]
+             row["wording_version"], bodies.get(row["legal_body"], row["legal_body"]),
+             CONSENT_REASONS.get(row["reason"], row["reason"])]
             for row in found.consents
         ],
         journey=[[day(step.at), STEP_LABELS.get(step.name, step.name), step.ref] for step in found.steps],

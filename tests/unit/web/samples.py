@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.web.fields import Field, FieldErrors, Option, WeeklyWindow, availability_values
-from shared.web.pages import NavigationItem, Pages
+from shared.web.pages import AccountLinks, NavigationItem, Pages
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -249,8 +249,7 @@ def sample_pages() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
                 "title": {"en": "Today", "es": "Hoy"},
                 "current": "today",
                 "counts": {"calls": 14, "review": 3},
-                "signed_in_as": "Ada Byron",
-                "sign_out_action": "/sign-out",
+                "account": AccountLinks("/me", "/sign-out", posts=True, role={"en": "Staff", "es": "Equipo"}),
             },
         ),
     }
