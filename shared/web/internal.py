@@ -48,8 +48,16 @@ async def record_access(connection: Connection, caller: str, scope: str, items: 
 class InternalClient:
     """Calls one other service. `TryAgain` when it is away or busy, `Unprocessable` when it refuses what we sent."""
 
-    def __init__(self, base_url: str, token: str, *, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        timeout_seconds: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._client = httpx.AsyncClient(
+            transport=transport,
             base_url=base_url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=timeout_seconds,
