@@ -214,3 +214,4 @@ CREATE TABLE audit_entries (
 -- migrate:down
 DROP TABLE audit_entries, leadership, attestations, blocks, pairs, match_batches, match_explanations, volunteer_weeks,
     bookings, queue_entries, availability_exceptions, availability_windows, availability, people;
+DROP EXTENSION btree_gist;
