@@ -7,6 +7,7 @@ characters, direction overrides) is refused, because it can make one name look l
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -22,7 +23,9 @@ from shared.program import Form, Program, Question
 from shared.web.text import Message, _
 
 NAME_LIMIT = 200
-MAX_WINDOWS = 42
+WINDOWS_A_DAY = 2
+"""What the editors of hours show, here and in matching: more would be lost when the page is saved."""
+MAX_WINDOWS = 7 * WINDOWS_A_DAY
 ZIP = re.compile(r"^(\d{5})(-?\d{4})?$", re.ASCII)
 JOINERS = "\u200c\u200d"
 """Zero-width joiners: Persian and Indic names, and composed emoji, need them."""
@@ -186,7 +189,7 @@ def read_time_zone(value: object, _asked: Asked) -> str | None:
 
 
 def read_availability(value: object, _asked: Asked) -> tuple[AvailabilityWindow, ...]:
-    """Weekly windows that don't overlap, sorted."""
+    """Weekly windows that don't overlap, at most two a day, sorted."""
     if value is None:
         return ()
     if not isinstance(value, list | tuple) or len(value) > MAX_WINDOWS:
@@ -201,6 +204,8 @@ def read_availability(value: object, _asked: Asked) -> tuple[AvailabilityWindow,
         raise Invalid(_("Enter an end time that is later than the start time"))
     if any(a.dow == b.dow and b.start < a.end for a, b in pairwise(windows)):
         raise Invalid(_("These times overlap. Change one, or make them one time"))
+    if any(count > WINDOWS_A_DAY for count in Counter(window.dow for window in windows).values()):
+        raise Invalid(_("State at most two times a day; join those that touch"))
     return tuple(windows)
 
 
