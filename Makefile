@@ -76,6 +76,7 @@ check: lint test ## What continuous integration runs
 .PHONY: contract
 contract: $(STAMP) ## Generate the event catalogue, AsyncAPI document and JSON Schemas
 	@$(BIN)/python -m deploy.contract
+	@$(BIN)/python -m deploy.settings
 
 .PHONY: requirements
 requirements: $(STAMP) ## Compile the hashed requirements from pyproject.toml

@@ -5,6 +5,7 @@
     relay    outbox to Kafka
     all      the three in one process: the default on one machine
     migrate  bring the database to the newest version, then end
+    settings print every variable that the service reads, then end
 
 Every role answers /livez, /readyz and /metrics on its port. SIGTERM ends what is running and exits 0.
 """
@@ -36,14 +37,14 @@ from shared.log import configure, get_logger
 from shared.migrate import migrate
 from shared.program import Program, ProgramError, load
 from shared.relay import Relay
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, reference
 from shared.web.app import create_app
 from shared.web.pages import Pages
 from shared.work import Workshop
 
 log = get_logger("service")
 
-ROLES = ("web", "worker", "relay", "all", "migrate")
+ROLES = ("web", "worker", "relay", "all", "migrate", "settings")
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -311,6 +312,9 @@ def main(definition: Definition) -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("role", choices=ROLES)
     role = parser.parse_args().role
+    if role == "settings":
+        print(reference(definition.settings), end="")
+        return
     try:
         settings = definition.settings()
     except ValidationError as invalid:

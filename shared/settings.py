@@ -36,8 +36,8 @@ class ServiceSettings(BaseSettings):
     kafka_bootstrap: str = Field(description="host:port[,host:port…] of the brokers.")
     program: Path = Field(description="The organization's program file (TOML).")
     host: str = Field("127.0.0.1", description="Address that the web process listens on.")
-    port: int = Field(8000, ge=1, le=65535)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    port: int = Field(8000, ge=1, le=65535, description="Port of that address; probes and metrics are there too.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line logged.")
     signup_url: Url = Field(description="Public base URL of the signup service.")
     matching_url: Url = Field(description="Public base URL of the matching service.")
     notifications_url: Url = Field(description="Public base URL of the notifications service.")
@@ -73,6 +73,20 @@ class ServiceSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (ours is below)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+def reference(cls: type[ServiceSettings]) -> str:
+    """Every variable of a service as a Markdown table: name, default, meaning."""
+    prefix = str(cls.model_config.get("env_prefix", ""))
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name, field in cls.model_fields.items():
+        if field.is_required():
+            default = "*required*"
+        else:
+            value = field.get_default(call_default_factory=True)
+            default = "–" if value is None or value == {} else f"`{value}`"
+        rows.append(f"| `{(prefix + name).upper()}` | {default} | {field.description or ''} |")
+    return "\n".join(rows) + "\n"
 
 
 class SecretFiles(PydanticBaseSettingsSource):

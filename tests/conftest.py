@@ -1,5 +1,6 @@
 """Real Kafka and real PostgreSQL for the tests: one server each per run, one cloned database per test."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,17 +13,28 @@ from tests.harness import Database, Databases
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def server_directory() -> Iterator[Path]:
+    """Where servers keep their data.
+
+    Not below pytest's own directory: started by root, PostgreSQL runs as another user, who has to pass through, and
+    every pytest session that begins takes that right away again.
+    """
+    with tempfile.TemporaryDirectory(prefix="hustings-tests-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_directory: Path) -> Iterator[Postgres]:
     """A running server."""
-    server = Postgres(tmp_path_factory.mktemp("postgres")).start()
+    server = Postgres(server_directory / "postgres").start()
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def kafka(server_directory: Path) -> Iterator[Kafka]:
     """A running broker without topics."""
-    broker = Kafka(tmp_path_factory.mktemp("kafka")).start()
+    broker = Kafka(server_directory / "kafka").start()
     yield broker
     broker.stop()
 
