@@ -30,10 +30,10 @@ _FINDINGS: Mapping[str, Mapping[Language, str]] = {
         "en": "You were born in {year}, before {limit}.",
         "es": "Naciste en {year}, antes de {limit}.",
     },
-    "office_within": {"en": "Your office is {level}.", "es": "El cargo es {level}."},
+    "office_within": {"en": "Level of your office: {level}.", "es": "Nivel del cargo: {level}."},
     "office_outside": {
-        "en": "Your office is {level}; we endorse for offices that are {levels}.",
-        "es": "El cargo es {level}; respaldamos para cargos de nivel {levels}.",
+        "en": "Level of your office: {level}; we endorse for the levels {levels}.",
+        "es": "Nivel del cargo: {level}; respaldamos para los niveles {levels}.",
     },
     "office_never_endorsed": {
         "en": "We do not endorse candidates for this office.",

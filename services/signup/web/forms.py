@@ -106,13 +106,18 @@ async def send_form(request: Request, form: Form, *, embedded: bool) -> Response
     given = str(sent.get("intent_id", ""))
     source = {part: str(sent[part]) for part in PARTS if sent.get(part)}
 
+    timely = _is_timely(request, sent)
+    # Somebody who corrects one field is quick: the time since the form was first shown counts.
+    rendered = str(sent["rendered"]) if timely and "rendered" in sent else None
+
     async def again(errors: FieldErrors, notice: Message, status: int = 422, intent_id: str | None = None) -> Response:
         return await _page(
             request, form, language, _shown(sent), source, embedded=embedded, errors=errors,
             intent_id=intent_id or given or str(new_id()), notice=notice, status=status,
+            rendered=rendered,
         )  # fmt: skip
 
-    if sent.get(formpage.HONEYPOT) or not _is_timely(request, sent):
+    if sent.get(formpage.HONEYPOT) or not timely:
         return await again(FieldErrors(), AGAIN)
     try:
         intent = read_intent_id(given) if given else derived_intent(
@@ -187,13 +192,14 @@ async def _page(
     intent_id: str,
     notice: Message | None = None,
     status: int = 200,
+    rendered: str | None = None,
 ) -> Response:
     program = program_of(request)
     now = await intake_of(request).now()
     meant = email_address.suggestion(str(values.get("email", "")))
     hidden: dict[str, Any] = {
         "intent_id": intent_id,
-        "rendered": formpage.stamp(secret_of(request), datetime.now(UTC)),
+        "rendered": rendered or formpage.stamp(secret_of(request), datetime.now(UTC)),
         "language": language,
         **source,
         **formpage.consent_versions(program, form, now),
