@@ -46,6 +46,8 @@ async def test_link_signs_in_and_refresh_keeps_it(service: Service, client: http
     principal = verify(renewed.cookies["hustings_session"], session_keys()[1])
     assert principal is not None
     assert principal.person_id == person_id
+    leaving = await client.get("/account/sign-out", headers=HTML)
+    assert (leaving.status_code, '<form method="post" action="/account/sign-out">' in leaving.text) == (200, True)
     out = await client.post(
         "/account/sign-out", headers={"Cookie": f"hustings_refresh={refresh}", "Origin": "http://signup.test"}
     )

@@ -136,6 +136,15 @@ async def test_form_with_a_bad_time_is_asked_for_again(service: Service, client:
     assert (answer.status_code, await signups(service)) == (422, 0)
 
 
+async def test_correction_keeps_the_time_of_first_showing(service: Service, client: httpx.AsyncClient) -> None:
+    shown = formpage.stamp("link-secret-of-tests", datetime.now(UTC) - timedelta(minutes=5))
+    page = await client.get("/f/run", headers=HTML)
+    answer = await client.post("/f/run", data=filled(page.text, rendered=shown, email="ana@"), headers=HTML)
+    assert (answer.status_code, hidden(answer.text)["rendered"]) == (422, shown)
+    corrected = await client.post("/f/run", data=filled(answer.text), headers=HTML)
+    assert (corrected.status_code, await signups(service)) == (303, 1)
+
+
 async def test_snippet_of_the_link_builder_signs_up_from_another_site(
     service: Service, client: httpx.AsyncClient, staff_client: httpx.AsyncClient
 ) -> None:
