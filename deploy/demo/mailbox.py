@@ -19,6 +19,10 @@ class Mailbox:
     def __init__(self, base_url: str) -> None:
         self._client = httpx.Client(base_url=base_url, timeout=30)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
     @stamina.retry(on=httpx.TransportError, attempts=30, timeout=60, wait_max=2)
     def messages(self, to: str | None = None, after: str | None = None) -> list[dict[str, Any]]:
         """Messages, oldest first: all, or those to one recipient, or those after an id."""
