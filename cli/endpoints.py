@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-SERVICES = ("signup", "matching", "notifications", "endorsement")
+from shared.settings import SERVICES
 
 
 @dataclass(frozen=True, slots=True)

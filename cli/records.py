@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.endpoints import SERVICES, endpoints, fail
+from cli.endpoints import endpoints, fail
+from shared.settings import SERVICES
 
 app = typer.Typer(help="See and redrive parked, dead and quarantined records.", no_args_is_help=True)
 

@@ -21,11 +21,11 @@ from pydantic.fields import FieldInfo
 
 from shared.events import ALL_TOPICS, Event, Topic
 from shared.events.envelope import headers_of, json_schema
+from shared.settings import SERVICES
 
 ROOT = Path(__file__).parent.parent
 ARCHIVE = ROOT / "shared" / "events" / "archive"
 DOCUMENTS = ROOT / "docs" / "contract"
-SERVICES = ("signup", "matching", "notifications", "endorsement")
 SAMPLE_TIME = dt.datetime(2026, 11, 3, 18, 30, tzinfo=dt.UTC)
 _EXAMPLES = {
     "state": "OH",

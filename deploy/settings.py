@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from shared.settings import SERVICES
+
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "settings.md"
-SERVICES = ("signup", "matching", "notifications", "endorsement")
 HEAD = """# Settings
 
 Written by `make contract` from the settings classes. Each variable may instead be given as `<NAME>_FILE`, the path of a

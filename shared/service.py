@@ -18,6 +18,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import asyncpg
@@ -37,8 +38,9 @@ from shared.log import configure, get_logger
 from shared.migrate import migrate
 from shared.program import Program, ProgramError, load
 from shared.relay import Relay
-from shared.settings import ServiceSettings, reference
+from shared.settings import SERVICES, ServiceSettings, reference
 from shared.web.app import create_app
+from shared.web.navigation import staff_navigation
 from shared.web.pages import Pages
 from shared.work import Workshop
 
@@ -79,17 +81,31 @@ class Parts:
 
 
 Wire = Callable[[Context], Parts]
-MakePages = Callable[[ServiceSettings, Program], Pages]
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A service: its name, settings class, pages, and the function that wires it."""
+    """A service: its name, settings class, folder, and the function that wires it.
+
+    `home` holds `locales/` and the page templates, in `templates/` or where `templates` says.
+    """
 
     name: str
     settings: type[ServiceSettings]
-    pages: MakePages
+    home: Path
     wire: Wire
+    templates: str = "templates"
+
+    def pages(self, settings: ServiceSettings, program: Program) -> Pages:
+        """The service's templates and catalogues over the shared ones, with the menu that all services share."""
+        return Pages(
+            service=self.name,
+            templates=[self.home / self.templates],
+            locales=[self.home / "locales"],
+            program=program,
+            links={name: settings.public_url(name) for name in SERVICES},
+            navigation=staff_navigation(settings),
+        )
 
 
 # Content by hash: a record of years ago names a program that this table still holds.

@@ -12,6 +12,9 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+SERVICES = ("signup", "matching", "notifications", "endorsement")
+"""Every service, in the order of the pipeline."""
+
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", strip_whitespace=True)]
 
 

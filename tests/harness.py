@@ -23,13 +23,12 @@ from shared.events.envelope import headers_of, new_id, payload_of
 from shared.inbox import Record
 from shared.migrate import migrate
 from shared.service import Definition, Service, open_service
-from shared.settings import ServiceSettings
+from shared.settings import SERVICES, ServiceSettings
 from shared.web.sessions import Principal, issue
 
 ROOT = Path(__file__).parent.parent
 PROGRAM_2017 = ROOT / "programs" / "org_2017.toml"
 PROGRAM_2025 = ROOT / "programs" / "org_2025.toml"
-SERVICES = ("signup", "matching", "notifications", "endorsement")
 CLUSTER = "test-cluster"
 S = TypeVar("S", bound=ServiceSettings)
 

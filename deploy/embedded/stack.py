@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from deploy.embedded.postgres import ServiceDatabase
 from deploy.embedded.processes import StackError, choose_port, port_is_free, write_atomically
+from shared.settings import SERVICES
 
-SERVICES = ("signup", "matching", "notifications", "endorsement")
 # Kafka and PostgreSQL remember their own ports beside their data.
 CHOSEN_PORTS = (*SERVICES, "mailbox", "smtp")
 PORT_NAMES = (*CHOSEN_PORTS, "kafka", "postgres")

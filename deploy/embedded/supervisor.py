@@ -31,7 +31,8 @@ from deploy.embedded.children import Child, Runs, Server, Service
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.postgres import Postgres, ServiceDatabase
 from deploy.embedded.processes import Process, StackError, last_lines, write_atomically
-from deploy.embedded.stack import PORT_NAMES, SERVICES, Home, Spec, Stack, read_json
+from deploy.embedded.stack import PORT_NAMES, Home, Spec, Stack, read_json
+from shared.settings import SERVICES
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.25

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from shared.settings import SERVICES
+
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent / "pyproject.toml"
-SERVICES = ("signup", "matching", "notifications", "endorsement")
 FILES: dict[str, tuple[str, ...]] = {
     **{service: (service,) for service in SERVICES},
     "dev": (*SERVICES, "embedded", "dev"),

@@ -20,27 +20,8 @@ from services.endorsement.web import (
     reviews,
     webhooks,
 )
-from shared.program import Program
 from shared.service import Context, Definition, Parts
-from shared.settings import ServiceSettings
 from shared.web.internal import InternalClient
-from shared.web.navigation import staff_navigation
-from shared.web.pages import Pages
-
-HERE = Path(__file__).parent
-
-
-def make_pages(settings: ServiceSettings, program: Program) -> Pages:
-    """The service's pages, with the menu that all services share."""
-    names = ("signup", "matching", "notifications", "endorsement")
-    return Pages(
-        service="endorsement",
-        templates=[HERE / "templates"],
-        locales=[HERE / "locales"],
-        program=program,
-        links={name: settings.public_url(name) for name in names},
-        navigation=staff_navigation(settings),
-    )
 
 
 def wire(context: Context) -> Parts:
@@ -83,4 +64,4 @@ def wire(context: Context) -> Parts:
     )
 
 
-SERVICE = Definition("endorsement", Settings, make_pages, wire)
+SERVICE = Definition("endorsement", Settings, Path(__file__).parent, wire)

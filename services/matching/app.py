@@ -11,27 +11,8 @@ from services.matching.leader import Leader
 from services.matching.settings import Settings
 from services.matching.web import availability, board, calls, calls_json, message_data
 from services.matching.web.intro_calls import INTRO_TEMPLATES, intro_router
-from shared.program import Program
 from shared.service import Context, Definition, Parts
-from shared.settings import ServiceSettings
 from shared.web.internal import InternalClient
-from shared.web.navigation import staff_navigation
-from shared.web.pages import Pages
-
-HERE = Path(__file__).parent
-SERVICES = ("signup", "matching", "notifications", "endorsement")
-
-
-def make_pages(settings: ServiceSettings, program: Program) -> Pages:
-    """The service's pages in the organization's languages and colours."""
-    return Pages(
-        service="matching",
-        templates=[HERE / "templates"],
-        locales=[HERE / "locales"],
-        program=program,
-        links={name: settings.public_url(name) for name in SERVICES},
-        navigation=staff_navigation(settings),
-    )
 
 
 def wire(context: Context) -> Parts:
@@ -64,4 +45,4 @@ def wire(context: Context) -> Parts:
     )
 
 
-SERVICE = Definition("matching", Settings, make_pages, wire)
+SERVICE = Definition("matching", Settings, Path(__file__).parent, wire)

@@ -18,15 +18,9 @@ from services.notifications.settings import Settings
 from services.notifications.web.inbound import router as inbound
 from services.notifications.web.log import router as log_pages
 from services.notifications.web.preferences import router as preferences
-from shared.program import Program
 from shared.service import Context, Definition, Loop, Parts
-from shared.settings import ServiceSettings
 from shared.web.internal import InternalClient
-from shared.web.navigation import staff_navigation
-from shared.web.pages import Pages
 
-HERE = Path(__file__).parent
-SERVICES = ("signup", "matching", "notifications", "endorsement")
 LANES = (
     Lane("link", "email", ("link",)),
     Lane("transactional", "email", ("transactional",)),
@@ -34,18 +28,6 @@ LANES = (
 )
 TEXTS = Lane("text", "sms", ("transactional", "bulk"))
 TEXTS_AT_ONCE = 8
-
-
-def make_pages(settings: ServiceSettings, program: Program) -> Pages:
-    """The pages of this service."""
-    return Pages(
-        service="notifications",
-        templates=[HERE / "templates" / "pages"],
-        locales=[HERE / "locales"],
-        program=program,
-        links={name: settings.public_url(name) for name in SERVICES},
-        navigation=staff_navigation(settings),
-    )
 
 
 def wire(context: Context) -> Parts:
@@ -146,4 +128,4 @@ def _by_text(gateway: SmsGateway) -> HandOver:
     return hand_over
 
 
-SERVICE = Definition("notifications", Settings, make_pages, wire)
+SERVICE = Definition("notifications", Settings, Path(__file__).parent, wire, "templates/pages")

@@ -12,27 +12,9 @@ from services.signup.settings import Settings
 from services.signup.store.intake import prune_intents
 from services.signup.store.limits import prune_buckets
 from shared.db import Pool
-from shared.program import Program
 from shared.service import Context, Definition, Parts
-from shared.settings import ServiceSettings
-from shared.web.navigation import staff_navigation
-from shared.web.pages import Pages
 
-HERE = Path(__file__).parent
 PRUNE_EVERY_SECONDS = 600.0
-
-
-def make_pages(settings: ServiceSettings, program: Program) -> Pages:
-    """The service's templates and catalogues over the shared ones."""
-    services = ("signup", "matching", "notifications", "endorsement")
-    return Pages(
-        service="signup",
-        templates=[HERE / "templates"],
-        locales=[HERE / "locales"],
-        program=program,
-        links={name: settings.public_url(name) for name in services},
-        navigation=staff_navigation(settings),
-    )
 
 
 async def prune(pool: Pool) -> None:
@@ -63,4 +45,4 @@ def wire(context: Context) -> Parts:
     )
 
 
-SERVICE = Definition("signup", Settings, make_pages, wire)
+SERVICE = Definition("signup", Settings, Path(__file__).parent, wire)

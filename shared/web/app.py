@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import metrics
 from shared.events.envelope import new_id
-from shared.settings import ServiceSettings
+from shared.settings import SERVICES, ServiceSettings
 from shared.web import problems, sessions
 from shared.web.pages import Pages
 from shared.web.text import _
@@ -65,7 +65,7 @@ def create_app(
     app.router.routes.extend(pages.routes())
     _add_probes(app, ready, alive)
     problems.install(app, pages)
-    own = [settings.public_url(name) for name in ("signup", "matching", "notifications", "endorsement")]
+    own = [settings.public_url(name) for name in SERVICES]
     form_action = " ".join(["'self'", *sorted({_origin(url) for url in own})])
     app.add_middleware(
         Edge,

@@ -19,7 +19,8 @@ import httpx
 import psutil
 import pytest
 
-from deploy.embedded.stack import CALLERS, SERVICES
+from deploy.embedded.stack import CALLERS
+from shared.settings import SERVICES
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["postgres", "mailbox", "kafka", *SERVICES]

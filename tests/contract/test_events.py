@@ -7,10 +7,11 @@ from importlib import import_module
 import pytest
 from jsonschema import Draft202012Validator
 
-from deploy.contract import SAMPLE_TIME, SERVICES, archived, documents, readers, sample
+from deploy.contract import SAMPLE_TIME, archived, documents, readers, sample
 from shared.events import ALL_TOPICS, Event
 from shared.events.envelope import Received, decode, headers_of, json_schema, new_id, payload_of
 from shared.inbox import Routes
+from shared.settings import SERVICES
 
 TYPES = [cls for cls in Event.registry.values() if not cls.type.startswith("test.")]
 

@@ -12,8 +12,9 @@ import pytest
 
 from deploy.embedded.postgres import Postgres
 from shared.migrate import _dbmate, directories, migrate
+from shared.settings import SERVICES
 from tests.conftest import DatabaseFactory
-from tests.harness import SERVICES, Databases
+from tests.harness import Databases
 
 # Everything that a migration can make, one line each, in an order that does not depend on when it was made.
 CATALOG = """

@@ -25,6 +25,7 @@ from services.signup.web.requests import (
 from services.signup.web.signups import SessionBody, TokenBody
 from shared.errors import Rejected
 from shared.links import fingerprint
+from shared.settings import SERVICES
 from shared.web.app import client_address
 from shared.web.fields import Field as FormField
 from shared.web.fields import FieldErrors
@@ -32,7 +33,6 @@ from shared.web.text import Message, _
 
 router = APIRouter(tags=["account"])
 
-SERVICES = ("signup", "matching", "notifications", "endorsement")
 BAD_EMAIL = _("Enter an e-mail address in the form name@example.com")
 
 

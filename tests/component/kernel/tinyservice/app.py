@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar
 from uuid import UUID
 
@@ -11,11 +12,9 @@ from pydantic_settings import SettingsConfigDict
 
 from shared.errors import NotFound, Rejected
 from shared.events.envelope import Received
-from shared.program import Program
 from shared.service import Context, Definition, Parts
 from shared.settings import ServiceSettings, Url
 from shared.web.internal import record_access, require_scope
-from shared.web.pages import Pages
 from shared.web.sessions import Principal, require, signed_in
 from shared.web.text import _
 from shared.work import Work
@@ -149,11 +148,6 @@ async def on_noted(work: Work, events: Sequence[Received]) -> None:
         )
 
 
-def make_pages(settings: ServiceSettings, program: Program) -> Pages:
-    """Shared templates only."""
-    return Pages(service="tiny", templates=[], locales=[], program=program, links={"signup": settings.signup_url})
-
-
 def wire(context: Context) -> Parts:
     """Everything the service is made of."""
     return Parts(
@@ -164,5 +158,5 @@ def wire(context: Context) -> Parts:
     )
 
 
-SERVICE = Definition("tiny", Settings, make_pages, wire)
+SERVICE = Definition("tiny", Settings, Path(__file__).parent, wire)
 PERSON = UUID("01890000-0000-7000-8000-000000000001")
