@@ -181,9 +181,13 @@ class Relay:
                 await asyncio.sleep(BUSY_SECONDS if sent else IDLE_SECONDS)
         finally:
             # A producer that is stuck in retries must not keep the loop from its successor.
-            with contextlib.suppress(Exception):
+            try:
                 async with asyncio.timeout(3):
                     await producer.stop()
+            except Exception as error:  # noqa: BLE001 (whatever it was: its connections must not outlive it)
+                log.info("producer_stop_cut_short", group=group, error=type(error).__name__)
+                with contextlib.suppress(Exception):
+                    await producer.client.close()
 
     async def _round(self, producer: AIOKafkaProducer, group: int, epoch: int) -> int:
         now = asyncio.get_running_loop().time()

@@ -59,7 +59,8 @@ class Visitor:
     async def _arrive(self, response: Response | None, status: int) -> None:
         assert response is not None
         assert response.status == status, f"{self.page.url} answered {response.status}: {await self.text()}"
-        assert await accessibility_findings(await self._audited()) == [], self.page.url
+        findings = await accessibility_findings(await self._audited())
+        assert findings == [], f"{self.page.url}: {findings}"
 
     async def _audited(self) -> Page:
         """The page itself; where scripts are off, axe cannot run either, so a copy of it where they are on."""
@@ -172,10 +173,12 @@ async def visiting(
         viewport=context_size,
         java_script_enabled=scripts,
         locale="es-US" if language == "es" else "en-US",
+        # axe would measure a colour in the middle of its transition.
+        reduced_motion="reduce",
     )
     context.set_default_timeout(10_000)
     page = await context.new_page()
-    auditor = None if scripts else await browser.new_page(viewport=context_size)
+    auditor = None if scripts else await browser.new_page(viewport=context_size, reduced_motion="reduce")
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     try:

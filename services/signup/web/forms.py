@@ -204,7 +204,7 @@ async def _page(
         **source,
         **formpage.consent_versions(program, form, now),
     }
-    return pages_of(request).response(
+    page = pages_of(request).response(
         request,
         "signup_form.html",
         status=status,
@@ -221,3 +221,7 @@ async def _page(
         notice=notice,
         embedded=embedded,
     )
+    # "Back" has to show this very form with its intent: a page that may not be stored is asked for again, gets a new
+    # intent, and sending it once more would be a second sign-up.
+    page.headers["Cache-Control"] = "private, no-cache"
+    return page

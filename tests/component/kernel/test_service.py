@@ -135,7 +135,7 @@ async def test_process_with_a_stuck_handler_still_ends_in_time(
     await create_topics(kafka.bootstrap, [Noted.topic], partitions=3)
     port, log = choose_port(), tmp_path / "log"
     async with tiny(database) as service, service.context.workshop.begin() as work:
-        work.emit(Noted(person_id=uuid4(), number=HANGS))
+        work.emit(Noted(person_id=(hanging := uuid4()), number=HANGS))
     async with process("all", variables(database, kafka.bootstrap, port), log) as started:
         await ready(port, log)
 
@@ -151,7 +151,7 @@ async def test_process_with_a_stuck_handler_still_ends_in_time(
         await until(held, what="a handler that does not return")
         code, seconds = await stop(started)
     assert (code, seconds < STOP_SECONDS) == (0, True)
-    assert await database.fetch("SELECT count(*) FROM effects") == [(0,)]
+    assert await database.fetch("SELECT count(*) FROM effects WHERE person_id = $1", hanging) == [(0,)]
 
 
 async def test_missing_settings_are_named_by_their_variables(database: Database, tmp_path: Path) -> None:
