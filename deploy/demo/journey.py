@@ -151,7 +151,7 @@ async def intro_calls(stage: Stage, prospects: list[Member], staff: Staff, progr
             going.setdefault(chosen, []).append(member)
 
     await each(prospects, act, progress)
-    await stage.advance("4d")
+    await _pass(stage, "4d")
     for call_id, members in going.items():
         people = await _all_people(stage, call_id, staff)
         seated = {person for person, answer in people.items() if answer in ("going", "invited")}
@@ -197,7 +197,7 @@ async def _round(stage: Stage, by_id: dict[str, Member], staff: Staff, progress:
     completed = 0
     # A round is due a quarter of an hour of business time after somebody began to wait.
     before = stage.now()
-    await stage.advance("30m")
+    await _pass(stage, "30m")
     await until(lambda: _round_since(stage, staff, before), "a round of matching")
     board = await stage.client.get("matching", "/v1/matching/board", staff.decider)
     held = [entry for entry in board["active"] if entry["state"] == "held"]
@@ -229,7 +229,7 @@ async def _round(stage: Stage, by_id: dict[str, Member], staff: Staff, progress:
             prospect.calls.append(entry["call_id"])
 
     await each(held, answer, lambda: None)
-    await stage.advance("23d")
+    await _pass(stage, "23d")
     board = await stage.client.get("matching", "/v1/matching/board", staff.decider)
     booked = [entry for entry in board["active"] if entry["state"] == "confirmed"]
     await each(booked, attest, progress)
@@ -237,9 +237,24 @@ async def _round(stage: Stage, by_id: dict[str, Member], staff: Staff, progress:
 
 
 async def _round_since(stage: Stage, staff: Staff, moment: dt.datetime) -> bool:
+    """Whether a round was solved after `moment`, or nobody is left to solve one for."""
     board = await stage.client.get("matching", "/v1/matching/board", staff.decider)
     last = board["last_round"]
-    return bool(last) and dt.datetime.fromisoformat(last["solved_at"]) > moment
+    return not board["counts"].get("waiting") or (bool(last) and dt.datetime.fromisoformat(last["solved_at"]) > moment)
+
+
+async def _pass(stage: Stage, span: str) -> None:
+    """Let business time pass, but not before the mailbox has been quiet for some seconds.
+
+    A mail that is still on its way when its call is over would rightly not be sent any more.
+    """
+    seen, looks = "", 0
+    while looks < 4:
+        latest = stage.mail.latest
+        looks = looks + 1 if latest == seen else 0
+        seen = latest
+        await asyncio.sleep(0.7)
+    await stage.advance(span)
 
 
 async def endorse(stage: Stage, prospects: list[Member], staff: Staff, progress: Progress) -> dict[str, int]:
@@ -304,7 +319,7 @@ async def endorse(stage: Stage, prospects: list[Member], staff: Staff, progress:
     await each(prospects, act, progress)
     if decided:
         # The embargo passes; the approved announcements go out by themselves.
-        await stage.advance("4d")
+        await _pass(stage, "4d")
 
         async def announced() -> bool:
             decisions = [

@@ -62,6 +62,11 @@ class Watch:
                 self._after = message["id"]
             await asyncio.sleep(0.3)
 
+    @property
+    def latest(self) -> str:
+        """The id of the newest message read."""
+        return self._after
+
     def newest_link(self, to: str, containing: str) -> str | None:
         """The newest link to a recipient that holds `containing`."""
         for message in reversed(self._piles.get(to, [])):

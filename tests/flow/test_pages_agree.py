@@ -1,4 +1,4 @@
-"""What people are told of their calls and of themselves is what the databases hold."""
+"""What people are told of their calls, on their pages and by calendar files, is what the databases hold."""
 
 import asyncio
 import datetime as dt
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from icalendar import Calendar
 
 from deploy.demo.client import Client
 from deploy.demo.journey import Stage, sign_in
@@ -34,6 +35,11 @@ CALLS = """
     WHERE me.person_id = $1::uuid ORDER BY lower(b.during) DESC, b.call_id
 """
 QUEUE = "SELECT state, since, parked_reason FROM queue_entries WHERE person_id = $1::uuid AND purpose = 'one_on_one'"
+BOOKED = """
+    SELECT DISTINCT ON (calendar_uid) calendar_uid::text, lower(during), upper(during), sequence
+    FROM bookings WHERE $1::uuid IN (prospect_id, volunteer_id) AND confirmed_at IS NOT NULL
+    ORDER BY calendar_uid, sequence DESC
+"""
 HELPERS = """
     SELECT DISTINCT v.first_name FROM bookings b JOIN people v ON v.person_id = b.volunteer_id
     WHERE b.prospect_id = $1::uuid AND b.state IN ('confirmed', 'completed') ORDER BY 1
@@ -168,3 +174,22 @@ async def test_own_page_tells_what_signup_and_matching_hold(crowd: Crowd) -> Non
         assert (reached["signed_up"], reached["confirmed"]) == (moment(me["signed_up_at"]), moment(me["confirmed_at"]))
     assert told == held
     assert any(one_on_one != [(None,)] for *_rest, one_on_one in held.values() if one_on_one)
+
+
+async def test_calendar_files_in_the_mail_say_when_the_calls_are(crowd: Crowd) -> None:
+    mailed: dict[str, Any] = {}
+    held: dict[str, Any] = {}
+    for known in crowd.people:
+        events = {}
+        for mail in await asyncio.to_thread(crowd.system.mailbox.messages, known.email):
+            for attachment in mail["attachments"]:
+                [event] = Calendar.from_ical(attachment["content"]).walk("VEVENT")
+                uid = str(event["uid"]).removesuffix("@hustings")
+                if not uid.startswith("intro-call-"):
+                    # A moved call comes again under its number: the last file is what a calendar shows.
+                    events[uid] = (event.decoded("dtstart"), event.decoded("dtend"), event.decoded("sequence"))
+        mailed[known.person_id] = events
+        rows = await crowd.system.fetch("matching", BOOKED, known.person_id)
+        held[known.person_id] = {uid: (starts_at, ends_at, number) for uid, starts_at, ends_at, number in rows}
+    assert mailed == held
+    assert all(held.values())
