@@ -72,19 +72,20 @@ async def _run(known: Endpoints, program: Program, prospects: int, volunteers: i
         now=lambda: dt.datetime.now(dt.UTC) + offset,
         rng=random.Random(seed),  # noqa: S311 (a reproducible crowd)
     )
-    run_id = f"{seed}-{int(time.time())}"
     with Progress(
         TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as bars:
         try:
-            await _walk(stage, bars, prospects, volunteers, run_id)
+            await _walk(stage, bars, prospects, volunteers, seed)
         finally:
             watching.cancel()
             await client.close()
     await _show_first_endorsement(known)
 
 
-async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, run_id: str) -> None:
+async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, seed: int) -> None:
+    run_id = f"{seed}-{int(time.time())}"
+
     async def step(title: str, total: int, act: Callable[[Callable[[], None]], Awaitable[Any]]) -> Any:
         task = bars.add_task(title, total=total)
         result = await act(lambda: bars.advance(task))
@@ -92,8 +93,8 @@ async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, r
         return result
 
     staff = await step("Open accounts, sign in", 5, lambda _: _open_accounts(stage, run_id))
-    people = [Member(p) for p in _crowd(stage.program, run_id, "run", prospects)]
-    callers = [Member(p) for p in _crowd(stage.program, run_id, "volunteer", volunteers)]
+    people = [Member(p) for p in _crowd(stage.program, seed, run_id, "run", prospects)]
+    callers = [Member(p) for p in _crowd(stage.program, seed, run_id, "volunteer", volunteers)]
     everybody = [*people, *callers]
     await step("Sign up", len(everybody), lambda tick: journey.sign_up(stage, everybody, tick))
     confirming = [member for member in everybody if member.invented.confirms]
@@ -115,7 +116,7 @@ async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, r
     bars.console.print("This crowd: " + ", ".join(f"{number} {name}" for name, number in reached.items()) + ".")
 
 
-def _crowd(program: Program, run_id: str, form_id: str, count: int) -> list[Any]:
+def _crowd(program: Program, seed: int, run_id: str, form_id: str, count: int) -> list[Any]:
     form = program.form(form_id)
     fields = frozenset(item.field for item in form.fields)
     offices = tuple(office.id for office in program.offices if office.is_endorsable)
@@ -123,7 +124,7 @@ def _crowd(program: Program, run_id: str, form_id: str, count: int) -> list[Any]
         if item.field == "office" and item.offices:
             offices = tuple(item.offices)
     tracks = tuple(track.id for track in program.tracks)
-    return list(crowd(seed=run_id, form=form_id, count=count, offices=offices, tracks=tracks, fields=fields))
+    return list(crowd(seed=seed, run=run_id, form=form_id, count=count, offices=offices, tracks=tracks, fields=fields))
 
 
 async def _open_accounts(stage: Stage, run_id: str) -> Staff:

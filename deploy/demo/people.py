@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 # State: millions of people, main zone, a ZIP code there.
 STATES: dict[str, tuple[float, str, str]] = {
@@ -81,10 +81,6 @@ class Invented:
         return str(self.signup["email"])
 
 
-def _uuid(rng: random.Random) -> UUID:
-    return UUID(int=rng.getrandbits(128), version=4)
-
-
 def _hours(rng: random.Random, windows: int) -> list[dict[str, Any]]:
     days = sorted(rng.sample(range(7), windows))
     hours = []
@@ -95,16 +91,23 @@ def _hours(rng: random.Random, windows: int) -> list[dict[str, Any]]:
 
 
 def crowd(
-    *, seed: str, form: str, count: int, offices: tuple[str, ...], tracks: tuple[str, ...], fields: frozenset[str]
+    *,
+    seed: int,
+    run: str,
+    form: str,
+    count: int,
+    offices: tuple[str, ...],
+    tracks: tuple[str, ...],
+    fields: frozenset[str],
 ) -> Iterator[Invented]:
-    """`count` people who fill the form `form`; the same for the same arguments.
+    """`count` people who fill the form `form`: the same for the same seed, but for their addresses.
 
+    `run` goes into addresses and intents, so that a second crowd on one system is of other people.
     `fields` are those that the program's form asks for; the others are left out.
     """
     rng = random.Random(f"{seed}/{form}")  # noqa: S311 (invented people, not secrets)
     names = list(STATES)
     weights = [STATES[name][0] for name in names]
-    run = _uuid(rng).hex[:6]
     for number in range(count):
         state = rng.choices(names, weights)[0]
         _, zone, zip_code = STATES[state]
@@ -132,7 +135,7 @@ def crowd(
         signup = {k: v for k, v in answers.items() if v is not None and (k in fields or k in always)}
         consents = [{"channel": "email"}] if rng.random() < 0.85 else []
         yield Invented(
-            intent_id=_uuid(rng),
+            intent_id=uuid5(NAMESPACE_URL, f"hustings-demo/{run}/{form}/{number}"),
             signup={"form": form, **signup, "consents": consents, "source": rng.choice(SOURCES)},
             confirms=form == "volunteer" or rng.random() < 0.85,
             attends=rng.random() < 0.75,
