@@ -20,10 +20,10 @@ from tests.flow.test_path import business_now
 from tests.flow.topics import at_rest
 from tests.harness import PROGRAM_2025
 
-# Of each side, those with the most to show.
+# Everybody who ever had a booked call, on either side.
 PEOPLE = """
     SELECT p.person_id::text FROM people p JOIN bookings b ON p.person_id = b.{side}_id
-    WHERE b.confirmed_at IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, count(DISTINCT b.state) DESC, 1 LIMIT 5
+    WHERE b.confirmed_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 CALLS = """
     SELECT b.call_id::text, CASE WHEN b.prospect_id = me.person_id THEN 'prospect' ELSE 'volunteer' END, b.state,
@@ -99,7 +99,7 @@ async def signing_in(system: System) -> AsyncIterator[Stage]:
 
 @pytest.fixture(scope="module")
 async def crowd(system: System) -> AsyncIterator[Crowd]:
-    """A small crowd on the shared system, at rest; five prospects and five volunteers of those with calls."""
+    """A small crowd on the shared system, at rest; everybody of it who had a booked call."""
     demo = ("--prospects", "40", "--volunteers", "8", "--seed", "2017")
     await asyncio.to_thread(system.run, "deploy.demo", *demo, timeout_seconds=240)
     await at_rest(system)
@@ -110,7 +110,7 @@ async def crowd(system: System) -> AsyncIterator[Crowd]:
                 [(email,)] = await system.fetch("signup", EMAIL, person_id)
                 session = (await sign_in(stage, email))["session"]
                 people.append(Known(person_id, email, session))
-        assert len({known.person_id for known in people}) == 10
+        assert len({known.person_id for known in people}) > 10
         yield Crowd(system, stage.client, people)
 
 
