@@ -37,15 +37,11 @@ CALLERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "signup": {
         "matching": ("contacts", "profiles"),
         "notifications": ("contacts", "message-data"),
-        "endorsement": ("contacts", "profiles"),
+        "endorsement": ("profiles",),
     },
-    "matching": {
-        "notifications": ("message-data",),
-        "endorsement": ("message-data",),
-        "signup": ("journey",),
-    },
-    "endorsement": {"notifications": ("message-data",), "signup": ("journey",)},
-    "notifications": {"signup": ("journey",)},
+    "matching": {"notifications": ("message-data",)},
+    "endorsement": {"notifications": ("message-data",)},
+    "notifications": {},
 }
 
 

@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
+from shared.directory import Profile, Profiles
 from shared.errors import TryAgain, Unprocessable
 from shared.log import get_logger
-from shared.messages import Profile, Profiles
 from shared.web.internal import InternalClient
 
 log = get_logger("endorsement.profiles")

@@ -4,9 +4,10 @@ import asyncio
 
 from services.matching.actions.people import UNKNOWN_RETRY_SECONDS, take_profiles
 from services.matching.store import people
+from shared.directory import Profiles
 from shared.errors import TryAgain
 from shared.log import get_logger
-from shared.messages import MAX_ITEMS, Profiles
+from shared.messages import MAX_ITEMS
 from shared.web.internal import InternalClient
 from shared.work import Workshop
 

@@ -16,10 +16,10 @@ from services.endorsement.store import decisions
 from services.endorsement.store.applications import Application
 from services.endorsement.store.candidacies import Candidacy
 from shared import people, timers
+from shared.directory import Profile
 from shared.errors import Rejected
 from shared.events.endorsement import ApplicationSubmitted, EligibilityDecided
 from shared.events.envelope import new_id
-from shared.messages import Profile
 from shared.program import Level, Program
 from shared.web.sessions import Principal
 from shared.web.text import Message, _

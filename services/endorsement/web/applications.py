@@ -15,8 +15,8 @@ from services.endorsement.store import applications as store
 from services.endorsement.store import decisions
 from services.endorsement.web.requests import Body, Deciding, SignedIn, begin, program_of
 from services.endorsement.web.views import application_json
+from shared.directory import Profile
 from shared.errors import NotFound, Rejected
-from shared.messages import Profile
 from shared.program import Program, UnknownId
 from shared.web.sessions import Principal
 from shared.web.text import _

@@ -18,6 +18,7 @@ from services.matching.store import intro_calls as calls
 from services.matching.store import intro_calls_people as people
 from services.matching.store.intro_calls_people import IntroPerson
 from shared import timers
+from shared.directory import Profile
 from shared.errors import NotFound, Rejected
 from shared.events.envelope import Received
 from shared.events.matching import (
@@ -32,7 +33,6 @@ from shared.events.matching import (
     IntroCallScheduled,
 )
 from shared.events.signup import PersonConfirmed, RoleAdded
-from shared.messages import Profile
 from shared.people import resolve
 from shared.web.sessions import Principal
 from shared.web.text import _

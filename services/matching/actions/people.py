@@ -11,7 +11,7 @@ from services.matching.domain.availability import AvailabilityError, Window, zon
 from services.matching.domain.facts import facts_of
 from services.matching.store import availability, people, queue
 from services.matching.store.availability import Availability
-from shared.messages import Profile
+from shared.directory import Profile
 from shared.work import Work
 
 UNKNOWN_RETRY_SECONDS = 30.0

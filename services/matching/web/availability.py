@@ -15,8 +15,8 @@ from services.matching.store.availability import Availability
 from services.matching.store.people import get_people
 from services.matching.web.addresses import Addresses
 from services.matching.web.calls_json import At, Me, begin
+from shared.directory import AvailabilityWindow
 from shared.errors import NotFound, Rejected
-from shared.messages import AvailabilityWindow
 from shared.people import resolve
 from shared.web import fields
 from shared.web.fields import FieldErrors, Option, WeeklyWindow, availability_values, read_availability, value_of

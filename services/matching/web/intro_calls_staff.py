@@ -19,9 +19,9 @@ from services.matching.actions import intro_calls as actions
 from services.matching.domain import intro_calls as rules
 from services.matching.domain.intro_calls import Wish
 from services.matching.store import intro_calls as calls
+from shared.directory import Contacts
 from shared.errors import NotFound, Rejected, TryAgain, Unprocessable
 from shared.events.envelope import new_id
-from shared.messages import Contacts
 from shared.program import Program
 from shared.web import fields as form_fields
 from shared.web import sessions

@@ -18,7 +18,8 @@ from services.matching.web.calls_json import begin
 from services.matching.web.present import PURPOSE, ShownCall, shown_calls
 from shared import messages
 from shared.db import Connection
-from shared.messages import Answer, Answers, Contact, Contacts, Item
+from shared.directory import Contact, Contacts
+from shared.messages import Answer, Answers, Item
 from shared.people import resolve
 from shared.web.internal import InternalClient, record_access, require_scope
 from shared.work import Work

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shared.messages import Contact
+from shared.directory import Contact
 from shared.program import Texting
 
 Delivery = Literal["link", "transactional", "bulk"]

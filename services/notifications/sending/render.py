@@ -23,7 +23,8 @@ from services.notifications.domain.texts import in_gsm, segments
 from services.notifications.domain.tokens import token_of
 from services.notifications.domain.why import why
 from services.notifications.sending.labels import eligibility_checks, filing_reason, follow_up, label_of, match_reason
-from shared.messages import Contact, Data
+from shared.directory import Contact
+from shared.messages import Data
 from shared.program import Program
 from shared.web.i18n import SHARED, load_translations, locale_of, translate
 from shared.web.pages import local_date, local_time

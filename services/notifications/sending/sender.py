@@ -34,9 +34,10 @@ from services.notifications.sending.sources import Facts, Sources
 from services.notifications.store import messages, people
 from services.notifications.store.messages import Claimed, Handing, Settled, Unsent
 from shared import people as everybody
+from shared.directory import Contact
 from shared.events import notifications as events
 from shared.log import get_logger
-from shared.messages import Attachment, Contact, Data
+from shared.messages import Attachment, Data
 from shared.work import Work, Workshop
 
 log = get_logger("notifications.sender")

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.notifications.store.messages import Claimed
+from shared.directory import Contact, Contacts
 from shared.errors import TryAgain, Unprocessable
 from shared.log import get_logger
-from shared.messages import MAX_ITEMS, PATH, Answer, Answers, Contact, Contacts, Data, Item, Request
+from shared.messages import MAX_ITEMS, PATH, Answer, Answers, Data, Item, Request
 from shared.web.internal import InternalClient
 
 log = get_logger("notifications.sources")

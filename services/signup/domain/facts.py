@@ -18,7 +18,7 @@ import phonenumbers
 from pydantic import ValidationError
 
 from services.signup.domain.places import SPOKEN_LANGUAGES, STATES, time_zones
-from shared.messages import AvailabilityWindow
+from shared.directory import AvailabilityWindow
 from shared.program import Form, Program, Question
 from shared.web.text import Message, _
 

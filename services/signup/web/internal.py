@@ -7,18 +7,8 @@ from fastapi import APIRouter, Depends, Request
 from services.signup import messages
 from services.signup.store import people as store
 from services.signup.web.requests import secret_of, settings_of, workshop_of
-from shared.messages import (
-    PATH,
-    SCOPE,
-    Answers,
-    AvailabilityWindow,
-    Contact,
-    Contacts,
-    ContactsRequest,
-    Profile,
-    Profiles,
-    ProfilesRequest,
-)
+from shared.directory import AvailabilityWindow, Contact, Contacts, ContactsRequest, Profile, Profiles, ProfilesRequest
+from shared.messages import PATH, SCOPE, Answers
 from shared.messages import Request as MessageRequest
 from shared.web.internal import record_access, require_scope
 

@@ -20,7 +20,7 @@ from services.signup.web.requests import (
     program_of,
     workshop_of,
 )
-from shared.messages import AvailabilityWindow
+from shared.directory import AvailabilityWindow
 from shared.web.app import client_address
 
 router = APIRouter(tags=["sign-up"])

@@ -16,6 +16,7 @@ from services.matching.domain.intro_calls import UNANSWERED_LIMIT
 from services.matching.settings import Settings
 from services.matching.store.intro_calls_people import IntroPerson, upsert_people
 from services.matching.web.intro_calls_messages import INTRO_TEMPLATES, answer_path, calendar_path, message_data
+from shared.directory import Profile
 from shared.events import Event
 from shared.events.envelope import new_id
 from shared.events.matching import (
@@ -31,7 +32,7 @@ from shared.events.matching import (
 )
 from shared.events.signup import PersonConfirmed, RoleAdded
 from shared.inbox import Record
-from shared.messages import Item, Profile
+from shared.messages import Item
 from shared.service import Service
 from shared.web.sessions import Principal
 from tests.conftest import DatabaseFactory

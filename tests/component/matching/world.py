@@ -13,9 +13,9 @@ from services.matching import profiles
 from services.matching.app import SERVICE
 from services.matching.leader import Leader
 from services.matching.settings import Settings
+from shared.directory import AvailabilityWindow, Contact, Contacts, Profile, Profiles
 from shared.events.envelope import new_id
 from shared.events.signup import PersonConfirmed
-from shared.messages import AvailabilityWindow, Contact, Contacts, Profile, Profiles
 from shared.service import Service
 from shared.web.internal import InternalClient
 from shared.web.sessions import Principal

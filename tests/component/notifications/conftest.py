@@ -20,7 +20,8 @@ from services.notifications.app import SERVICE
 from services.notifications.sending.sender import Sender
 from services.notifications.sending.upkeep import Upkeep
 from services.notifications.settings import Settings
-from shared.messages import Answer, Contact
+from shared.directory import Contact
+from shared.messages import Answer
 from shared.service import Service
 from tests.conftest import DatabaseFactory
 from tests.harness import Database, make_settings, running

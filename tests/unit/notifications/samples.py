@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any
 from uuid import UUID
 
+from shared.directory import Contact
 from shared.messages import (
     AlreadyKnown,
     Announced,
@@ -17,7 +18,6 @@ from shared.messages import (
     CallMissed,
     CallReminder,
     ConfirmedWelcome,
-    Contact,
     Data,
     DecisionDeclined,
     DecisionEndorsed,

@@ -22,7 +22,7 @@ from services.notifications.domain.sending import (
 )
 from services.notifications.domain.texts import in_gsm, intent_of, segments
 from services.notifications.domain.tokens import contact_hash, message_of, token_of, without_tokens
-from shared.messages import Contact
+from shared.directory import Contact
 from shared.program import load
 from tests.component.notifications.events import booked, invited, signed_up
 from tests.harness import PROGRAM_2025
