@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -50,10 +51,12 @@ _DISK_BYTES = 512 * 2**20
 _SERVER = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={advertised}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,FORWARDED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
@@ -72,17 +75,45 @@ broker.heartbeat.interval.ms=1000
 """
 
 
+@dataclass(frozen=True)
+class Forwarded:
+    """A listener at `port` whose clients connect to `advertised_port`, from where a forwarder leads to it."""
+
+    advertised_port: int
+    port: int
+
+    @classmethod
+    def parse(cls, text: str | None) -> Forwarded | None:
+        """`20001:20002`, as in HUSTINGS_KAFKA_FORWARDED; None for None."""
+        if text is None:
+            return None
+        advertised, _, port = text.partition(":")
+        if not (advertised.isdigit() and port.isdigit()):
+            raise StackError(f"HUSTINGS_KAFKA_FORWARDED={text}: write two ports, the forwarder's and the broker's.")
+        return cls(int(advertised), int(port))
+
+
 class Kafka:
     """A broker whose data, ports, cluster id and log live in `dir`.
 
-    `start()` on a directory whose broker still runs takes that broker over. Raises StackError.
+    `start()` on a directory whose broker still runs takes that broker over. `forwarded` adds a listener for clients
+    that reach the broker through a forwarder: a broker tells its clients where to connect, so it must know. Raises
+    StackError.
     """
 
-    def __init__(self, dir: Path, port: int | None = None, *, cache: Path | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        dir: Path,  # noqa: A002
+        port: int | None = None,
+        *,
+        cache: Path | None = None,
+        forwarded: Forwarded | None = None,
+    ) -> None:
         self.dir = dir.absolute()
         self.log = self.dir / "kafka.log"
         self.cache = cache or default_cache()
         self._wanted_port = port
+        self._forwarded = forwarded
         self._state_file = self.dir / "kafka.json"
         self._state: dict[str, Any] = {}
         self.process: Process | None = None
@@ -122,7 +153,19 @@ class Kafka:
         state["controller_port"] = choose_port(state.get("controller_port"), frozenset({state["port"]}))
         data = self.dir / "data"
         config = self.dir / "server.properties"
-        config.write_text(_SERVER.format(port=state["port"], controller_port=state["controller_port"], data=data))
+        listeners = [f"PLAINTEXT://127.0.0.1:{state['port']}"]
+        advertised = list(listeners)
+        if self._forwarded is not None:
+            listeners.append(f"FORWARDED://127.0.0.1:{self._forwarded.port}")
+            advertised.append(f"FORWARDED://127.0.0.1:{self._forwarded.advertised_port}")
+        config.write_text(
+            _SERVER.format(
+                listeners=",".join(listeners),
+                advertised=",".join(advertised),
+                controller_port=state["controller_port"],
+                data=data,
+            )
+        )
         command = [
             str(java_binary),
             "-Xms128m",

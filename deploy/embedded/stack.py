@@ -205,7 +205,9 @@ class Stack:
                 "SMS_URL": f"{self.url('mailbox')}/sms",
             }
         prefix = name.upper()
-        environment = {**os.environ, **{f"{prefix}_{key}": value for key, value in plain.items()}}
+        # What the operator sets wins, but for the port, which is chosen for all.
+        environment = {**{f"{prefix}_{key}": value for key, value in plain.items()}, **os.environ}
+        environment[f"{prefix}_PORT"] = plain["PORT"]
         for key, value in private.items():
             path = self.home.path / "secrets" / name / key.lower()
             write_atomically(path, value, 0o600)

@@ -28,7 +28,7 @@ from typing import Any
 import structlog
 
 from deploy.embedded.children import Child, Runs, Server, Service
-from deploy.embedded.kafka import Kafka
+from deploy.embedded.kafka import Forwarded, Kafka
 from deploy.embedded.postgres import Postgres, ServiceDatabase
 from deploy.embedded.processes import Process, StackError, last_lines, write_atomically
 from deploy.embedded.stack import PORT_NAMES, Home, Spec, Stack, read_json
@@ -104,7 +104,8 @@ class Supervisor:
         self._tell("starting", "Choosing ports and making secrets")
         stack.choose_ports(self._wanted_ports)
         stack.make_secrets()
-        kafka = Kafka(stack.home.path / "kafka", self._wanted_ports.get("kafka"))
+        forwarded = Forwarded.parse(os.environ.get("HUSTINGS_KAFKA_FORWARDED"))
+        kafka = Kafka(stack.home.path / "kafka", self._wanted_ports.get("kafka"), forwarded=forwarded)
         postgres = Postgres(stack.home.path / "postgres", self._wanted_ports.get("postgres"))
         mailbox = Service(stack.mailbox())
         self._tell("starting", "Starting PostgreSQL, Kafka and the mailbox")

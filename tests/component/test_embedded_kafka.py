@@ -1,5 +1,6 @@
 """The embedded broker: its own cluster, its own ports, data that survives."""
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.embedded import kafka as module
-from deploy.embedded.kafka import Kafka, answering_cluster, jars, java
-from deploy.embedded.processes import StackError
+from deploy.embedded.kafka import Forwarded, Kafka, answering_cluster, jars, java
+from deploy.embedded.processes import StackError, choose_port
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +146,35 @@ def test_kafka_jars_in_the_cache_need_no_network(broker: Kafka, monkeypatch: pyt
     assert [jar.name for jar in jars(broker.cache) if jar.name.startswith("kafka_2.13")] == [
         f"kafka_2.13-{module.VERSION}.jar"
     ]
+
+
+async def test_clients_of_a_forwarder_are_sent_back_to_it(tmp_path: Path) -> None:
+    at_the_broker, at_the_forwarder = choose_port(), choose_port()
+    forwarded = Forwarded.parse(f"{at_the_forwarder}:{at_the_broker}")
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, there = await asyncio.open_connection("127.0.0.1", at_the_broker)
+
+        async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while piece := await source.read(65_536):
+                sink.write(piece)
+            sink.close()
+
+        await asyncio.gather(pipe(reader, there), pipe(back, writer), return_exceptions=True)
+
+    with Kafka(tmp_path, forwarded=forwarded) as broker:
+        await create_topic(broker, "forwarded")
+        server = await asyncio.start_server(forward, "127.0.0.1", at_the_forwarder)
+        producer = AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{at_the_forwarder}")
+        await producer.start()
+        nodes = {(node.host, node.port) for node in producer.client.cluster.brokers()}
+        await producer.send_and_wait("forwarded", b"by way of the forwarder")
+        await producer.stop()
+        server.close()
+        assert nodes == {("127.0.0.1", at_the_forwarder)}
+        assert await read_values(broker, "forwarded", 1) == [b"by way of the forwarder"]
+
+
+def test_forwarded_listener_needs_two_ports() -> None:
+    with pytest.raises(StackError, match="write two ports"):
+        Forwarded.parse("20001")
