@@ -184,6 +184,8 @@ class Stack:
         known = self.credentials
         own = known["services"][name]
         private = {**private, "INTERNAL_TOKEN": own["internal_token"], "LINK_SECRET": own["link_secret"]}
+        # What the processes of one stack have to agree on; in all else, what the operator sets wins.
+        fixed = {"HOST", "PORT", "INTERNAL_CALLERS", "SESSION_PUBLIC_KEY", *(f"{s.upper()}_URL" for s in SERVICES)}
         plain = {
             "ENVIRONMENT": "development",
             "HOST": "127.0.0.1",
@@ -205,9 +207,8 @@ class Stack:
                 "SMS_URL": f"{self.url('mailbox')}/sms",
             }
         prefix = name.upper()
-        # What the operator sets wins, but for the port, which is chosen for all.
         environment = {**{f"{prefix}_{key}": value for key, value in plain.items()}, **os.environ}
-        environment[f"{prefix}_PORT"] = plain["PORT"]
+        environment |= {f"{prefix}_{key}": plain[key] for key in fixed}
         for key, value in private.items():
             path = self.home.path / "secrets" / name / key.lower()
             write_atomically(path, value, 0o600)
