@@ -1,13 +1,19 @@
 """The connection pool, and which database errors mean "the same work may succeed later"."""
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 import asyncpg
 import orjson
 
+from shared.migrate import application_name
+
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
-Pool: TypeAlias = "asyncpg.Pool[Any]"
+
+PATIENCE_SECONDS: ContextVar[float | None] = ContextVar("patience_seconds", default=None)
+"""How long whoever works in this context waits for a connection; None: as long as it takes. Requests set it."""
 
 TRANSIENT: tuple[type[BaseException], ...] = (
     asyncpg.PostgresConnectionError,
@@ -35,6 +41,31 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, TRANSIENT)
 
 
+class DatabaseAway(ConnectionError):
+    """The database does not answer at this moment; told at once instead of waiting for it."""
+
+
+class Pool(asyncpg.Pool):  # type: ignore[misc]
+    """A pool that waits as long as its context is patient, and not at all while `away` is set (`shared.pulse`)."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.away = False
+        self.opened: WeakSet[asyncpg.Connection[Any]] = WeakSet()
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        """A connection; `TimeoutError` or `DatabaseAway` when there is none in time."""
+        if self.away:
+            raise DatabaseAway("the database does not answer")
+        return super().acquire(timeout=PATIENCE_SECONDS.get() if timeout is None else timeout)
+
+    def abandon(self) -> None:
+        """Break off every connection: what waits on one learns now that it will not be answered."""
+        for connection in list(self.opened):
+            if not connection.is_closed():
+                connection.terminate()
+
+
 async def create_pool(dsn: str, *, service: str, size: int) -> Pool:
     """A pool whose connections speak JSON as Python values and UTC as time zone.
 
@@ -46,24 +77,34 @@ async def create_pool(dsn: str, *, service: str, size: int) -> Pool:
             await connection.set_type_codec(
                 name, encoder=_encode_json, decoder=orjson.loads, schema="pg_catalog", format="text"
             )
+        if isinstance(connection, asyncpg.Connection):
+            pool.opened.add(connection)
 
-    pool = await asyncpg.create_pool(
+    pool = Pool(
         dsn,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        max_queries=50_000,
+        setup=None,
+        reset=None,
+        connect=None,
+        loop=None,
         min_size=1,
+        init_size=1,
         max_size=size,
         init=prepare,
         timeout=5,
-        command_timeout=60,
+        command_timeout=35,
         max_inactive_connection_lifetime=120,
         server_settings={
-            "application_name": f"hustings-{service}",
+            "application_name": application_name(service),
             "timezone": "UTC",
             "statement_timeout": "30s",
             "lock_timeout": "10s",
             "idle_in_transaction_session_timeout": "60s",
         },
     )
-    assert pool is not None
+    await pool
     return pool
 
 

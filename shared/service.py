@@ -4,7 +4,8 @@
     worker   Kafka consumer, parked records, timers, the service's own background loops
     relay    outbox to Kafka
     all      the three in one process: the default on one machine
-    migrate  bring the database to the newest version, then end
+    migrate  bring the database as far as the running processes allow, then end: before and after a deploy
+    contract the same after a deploy; fails while processes of an older version still run
     settings print every variable that the service reads, then end
 
 Every role answers /livez, /readyz and /metrics on its port. SIGTERM ends what is running and exits 0.
@@ -35,8 +36,9 @@ from shared.db import TRANSIENT, Pool, create_pool
 from shared.events import Topic
 from shared.inbox import Inbox, Routes
 from shared.log import configure, get_logger
-from shared.migrate import migrate
+from shared.migrate import contract, migrate
 from shared.program import Program, ProgramError, load
+from shared.pulse import Pulse
 from shared.relay import Relay
 from shared.settings import SERVICES, ServiceSettings, reference
 from shared.web.app import create_app
@@ -46,7 +48,7 @@ from shared.work import Workshop
 
 log = get_logger("service")
 
-ROLES = ("web", "worker", "relay", "all", "migrate", "settings")
+ROLES = ("web", "worker", "relay", "all", "migrate", "contract", "settings")
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -126,6 +128,7 @@ class Service:
         self._consumer: Consumer | None = None
         self._inbox = Inbox(context.workshop, self.parts.routes)
         self._starting: str | None = "Starting."
+        self._pulse = Pulse(context.pool, context.settings.database_url.get_secret_value(), service=definition.name)
         with_pages = role in ("web", "all")
         self.web_app = create_app(
             service=definition.name,
@@ -137,6 +140,7 @@ class Service:
             lifespan=self._lifespan,
             body_limits=dict(self.parts.body_limits),
             embeddable=self.parts.embeddable,
+            pulse=self._pulse,
         )
         self.web_app.state.context = context
         self.web_app.state.pool = context.pool
@@ -155,6 +159,7 @@ class Service:
 
     async def start(self) -> None:
         """Start the background work of the role; returns at once, `ready` tells when it is up."""
+        self._spawn("pulse", self._pulse.run)
         if self.role in ("worker", "all"):
             if self.parts.routes:
                 self._spawn("consumer", self._consume)
@@ -192,6 +197,7 @@ class Service:
     async def _keep_running(self, name: str, loop: Loop) -> None:
         failures = 0
         while True:
+            began = asyncio.get_running_loop().time()
             try:
                 await loop()
                 return
@@ -199,9 +205,10 @@ class Service:
                 log.warning("task_put_off", task=name, error=type(fault).__name__)
             except Exception as error:
                 log.error("task_failed", task=name, exc_info=error)
-            failures += 1
+            # What ran for a minute was well; and what waited out an outage is back soon after its end.
+            failures = 1 if asyncio.get_running_loop().time() - began > 60 else failures + 1
             metrics.TASK_RESTARTS.labels(name).inc()
-            await asyncio.sleep(min(0.5 * 2 ** min(failures, 6), 15.0))
+            await asyncio.sleep(min(0.5 * 2 ** min(failures, 6), 5.0))
 
     async def _consume(self) -> None:
         topics: dict[str, Topic] = {cls.topic.name: cls.topic for cls in self.parts.routes}
@@ -227,7 +234,7 @@ class Service:
         if self._starting is not None:
             return self._starting
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(1.5):
                 await self.context.pool.fetchval("SELECT 1")
         except (*TRANSIENT, asyncpg.PostgresError) as fault:
             return f"The database does not answer ({type(fault).__name__})."
@@ -341,10 +348,14 @@ def main(definition: Definition) -> None:
         sys.exit(str(unreadable))
     configure(definition.name, settings.log_level)
     try:
-        if role == "migrate":
+        if role in ("migrate", "contract"):
             if settings.owner_database_url is None:
                 sys.exit(f"Set {definition.name.upper()}_OWNER_DATABASE_URL: migrations run as the owning role.")
-            migrate(definition.name, settings.owner_database_url.get_secret_value())
+            owner_dsn = settings.owner_database_url.get_secret_value()
+            if role == "contract":
+                contract(definition.name, owner_dsn)
+            elif held := migrate(definition.name, owner_dsn):
+                print(f"Held back while processes of an older version run: {', '.join(held)}. Migrate again after.")
         else:
             uvicorn_loop = uvicorn.Config(app="", loop="uvloop", log_config=None).get_loop_factory()
             with asyncio.Runner(loop_factory=uvicorn_loop) as runner:

@@ -34,7 +34,9 @@ class ServiceSettings(BaseSettings):
         "production", description="`production` refuses a moved business clock."
     )
     database_url: SecretStr = Field(description="DSN of the run role: reads and writes rows, no DDL.")
-    owner_database_url: SecretStr | None = Field(None, description="DSN of the owning role; `migrate` only.")
+    owner_database_url: SecretStr | None = Field(
+        None, description="DSN of the owning role; `migrate` and `contract` only."
+    )
     database_connections: int = Field(16, ge=4, le=200, description="Size of the connection pool of a process.")
     kafka_bootstrap: str = Field(description="host:port[,host:port…] of the brokers.")
     program: Path = Field(description="The organization's program file (TOML).")

@@ -1,5 +1,6 @@
 """The web application that every service starts from: correlation, limits, headers, sessions, errors, probes."""
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +13,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import metrics
+from shared.db import PATIENCE_SECONDS
 from shared.events.envelope import new_id
+from shared.pulse import Pulse
 from shared.settings import SERVICES, ServiceSettings
 from shared.web import problems, sessions
 from shared.web.pages import Pages
@@ -21,6 +24,9 @@ from shared.web.text import _
 BODY_LIMIT_BYTES = 32 * 1024
 # A batch of two hundred references between services is larger than anything a person types.
 INTERNAL_BODY_LIMIT_BYTES = 256 * 1024
+# Within the two seconds after which somebody who sends a form is told that the database is away.
+REQUEST_PATIENCE_SECONDS = 1.5
+GRACE_SECONDS = 0.2
 CORRELATION = re.compile(r"^[A-Za-z0-9\-]{8,64}$")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -49,11 +55,13 @@ def create_app(
     body_limits: dict[str, int] | None = None,
     embeddable: Sequence[str] = (),
     frame_ancestors: Sequence[str] = (),
+    pulse: Pulse | None = None,
 ) -> FastAPI:
     """A FastAPI application with everything that is the same in each service.
 
     `ready` and `alive` return None, or the sentence that says what is wrong. `body_limits` maps a path prefix to a
     larger limit in bytes than the usual 32 KiB. `embeddable` are path prefixes that `frame_ancestors` may frame.
+    Once `pulse` says that the database is away, requests that wait for it are answered 503.
     """
     app = FastAPI(title=f"Hustings {service}", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
@@ -77,6 +85,7 @@ def create_app(
         policy=POLICY.format(form_action=form_action, ancestors="'none'"),
         embed_policy=POLICY.format(form_action=form_action, ancestors=" ".join(frame_ancestors) or "*"),
         secure=app.state.public_url.startswith("https://"),
+        pulse=pulse,
     )
     return app
 
@@ -96,8 +105,11 @@ class Edge:
         policy: str,
         embed_policy: str,
         secure: bool,
+        pulse: Pulse | None = None,
     ) -> None:
         self._app = app
+        self._pulse = pulse
+        self._abandoned: set[asyncio.Task[None]] = set()
         self._settings = settings
         self._pages = pages
         self._public_url = public_url
@@ -129,6 +141,8 @@ class Edge:
 
         limit = self._limit(path)
         body = _Limited(receive, limit)
+        scope["state"]["sent"] = body
+        PATIENCE_SECONDS.set(REQUEST_PATIENCE_SECONDS)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, started
@@ -155,7 +169,9 @@ class Edge:
                 await refusal(scope, receive, send_with_headers)
                 return
             try:
-                await self._app(scope, body, send_with_headers)
+                if not await self._answered(scope, body, send_with_headers, lambda: started):
+                    await body.rest()
+                    await problems.put_off(request, self._pages, "database_away")(scope, receive, send_with_headers)
             except Exception as error:
                 if started:
                     raise
@@ -168,6 +184,46 @@ class Edge:
         finally:
             route = problems.route_of(request)
             metrics.REQUEST_SECONDS.labels(route, str(status)).observe(time.perf_counter() - began)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, started: Callable[[], bool]) -> bool:
+        """Let the application answer; false when the database went away before it began to.
+
+        What waits for the database then is left to itself: undoing it would wait for the same database.
+        """
+        if self._pulse is None:
+            await self._app(scope, receive, send)
+            return True
+        left = False
+
+        async def send_unless_left(message: Message) -> None:
+            if not left:
+                await send(message)
+
+        async def answer() -> None:
+            await self._app(scope, receive, send_unless_left)
+
+        answering = asyncio.create_task(answer())
+        try:
+            await asyncio.wait({answering, self._pulse.gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                # It may need no database.
+                await asyncio.wait({answering}, timeout=GRACE_SECONDS)
+            if not answering.done() and not started():
+                left = True
+                self._abandoned.add(answering)
+                answering.add_done_callback(self._forget)
+                answering.cancel()
+                return False
+            await answering
+        except asyncio.CancelledError:
+            answering.cancel()
+            raise
+        return True
+
+    def _forget(self, answering: "asyncio.Task[None]") -> None:
+        self._abandoned.discard(answering)
+        if not answering.cancelled():
+            answering.exception()
 
     def _limit(self, path: str) -> int:
         for prefix, limit in self._body_limits.items():
@@ -197,12 +253,17 @@ class _TooLarge(Exception):
 
 
 class _Limited:
-    """A request's body up to a limit in bytes; `over` once more came."""
+    """A request's body up to a limit in bytes; `over` once more came.
+
+    What came is kept until the answer is out: a page that can't be made gives back what was typed.
+    """
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._left = limit
+        self._ended = False
         self.over = False
+        self.taken = bytearray()
 
     async def __call__(self) -> Message:
         message = await self._receive()
@@ -211,7 +272,20 @@ class _Limited:
             if self._left < 0:
                 self.over = True
                 raise _TooLarge
+            self.taken += message.get("body", b"")
+            self._ended = not message.get("more_body", False)
+        else:
+            self._ended = True
         return message
+
+    async def rest(self) -> None:
+        """Read what the application has not read, as far as it comes within a moment."""
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                while not self._ended:
+                    await self()
+        except (TimeoutError, _TooLarge):
+            self.taken.clear()
 
 
 def _add_probes(app: FastAPI, ready: Probe, alive: Probe) -> None:

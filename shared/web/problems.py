@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -18,6 +19,8 @@ from shared.web.text import Message, Text, _
 log = get_logger("web")
 
 UNAVAILABLE = _("We can't save anything at this moment. Nothing you typed was lost; send it again in a minute.")
+KEPT = _("What you typed is kept in this page. Wait a moment, then press the button.")
+FORM_FIELDS = 400
 BROKEN = _("Something went wrong on our side. Try again, and if it stays, tell us the reference below.")
 TITLES = {
     400: _("We did not understand that"),
@@ -84,13 +87,16 @@ def answer(
     if not wants_html(request):
         translated = {name: pages.translate(sentence, language) for name, sentence in (fields or {}).items()}
         return problem(status, code, detail, fields=translated, headers=headers)
+    typed = _typed(request) if status == 429 or status >= 500 else []
     page = pages.response(
         request,
         "error.html",
         status=status,
         title=TITLES.get(status, TITLES[500]),
         what_happened=detail,
-        what_to_do=_what_to_do(status),
+        what_to_do=KEPT if typed else _what_to_do(request, status),
+        typed=typed,
+        send_again=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         correlation_id=structlog.contextvars.get_contextvars().get("correlation_id") or "",
     )
     page.headers.update(headers or {})
@@ -101,6 +107,12 @@ def broken(request: Request, pages: Pages, error: Exception) -> Response:
     """The answer to a bug: it tells nothing but the reference under which the log has it."""
     log.error("request_failed", path=route_of(request), exc_info=error)
     return answer(request, pages, 500, "internal_error", BROKEN)
+
+
+def put_off(request: Request, pages: Pages, error: str) -> Response:
+    """The answer while the database (or what else is needed) is away: try again soon."""
+    log.warning("request_put_off", path=route_of(request), error=error)
+    return answer(request, pages, 503, "unavailable", UNAVAILABLE, headers={"Retry-After": "5"})
 
 
 def install(app: FastAPI, pages: Pages) -> None:
@@ -126,8 +138,9 @@ def install(app: FastAPI, pages: Pages) -> None:
                       headers=dict(error.headers or {}))  # fmt: skip
 
     async def unavailable(request: Request, error: Exception) -> Response:
-        log.warning("request_put_off", path=route_of(request), error=type(error).__name__)
-        return answer(request, pages, 503, "unavailable", UNAVAILABLE, headers={"Retry-After": "5"})
+        if (sent := getattr(request.state, "sent", None)) is not None:
+            await sent.rest()
+        return put_off(request, pages, type(error).__name__)
 
     async def failed(request: Request, error: Exception) -> Response:
         return broken(request, pages, error)
@@ -147,7 +160,21 @@ def route_of(request: Request) -> str:
     return str(getattr(route, "path", "unrouted"))
 
 
-def _what_to_do(status: int) -> Message:
+def _typed(request: Request) -> list[tuple[str, str]]:
+    """The fields of the HTML form that was sent, so that the page can send them again."""
+    sent = getattr(request.state, "sent", None)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method != "POST" or sent is None or kind != "application/x-www-form-urlencoded":
+        return []
+    try:
+        return parse_qsl(bytes(sent.taken).decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS)
+    except ValueError:
+        return []
+
+
+def _what_to_do(request: Request, status: int) -> Message:
+    if status == 503 and request.method in ("GET", "HEAD"):
+        return _("Load this page again in a minute.")
     if status >= 500:
         return _("Go back: your browser keeps what you typed. Then send it again.")
     return _("Go back and try again, or write to us; the address is at the foot of this page.")

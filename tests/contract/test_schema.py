@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from deploy.embedded.postgres import Postgres
-from shared.migrate import _dbmate, directories, migrate
+from shared.migrate import _dbmate, directories, files_of, migrate
 from shared.settings import SERVICES
 from tests.conftest import DatabaseFactory
 from tests.harness import Databases
@@ -77,11 +77,6 @@ def dbmate(owner_dsn: str, folder: Path, command: str) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-
-
-def files_of(service: str) -> list[Path]:
-    """The service's migrations in the order in which they are applied."""
-    return sorted((path for folder in directories(service) for path in folder.glob("*.sql")), key=lambda p: p.name)
 
 
 @pytest.mark.parametrize("service", SERVICES)

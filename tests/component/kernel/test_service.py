@@ -209,7 +209,7 @@ async def test_migration_asks_for_the_owning_role(database: Database, tmp_path: 
 
 
 def test_roles_are_what_the_module_says() -> None:
-    assert ROLES == ("web", "worker", "relay", "all", "migrate", "settings")
+    assert ROLES == ("web", "worker", "relay", "all", "migrate", "contract", "settings")
 
 
 @asynccontextmanager
