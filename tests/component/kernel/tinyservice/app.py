@@ -46,6 +46,20 @@ async def take_form(name: Annotated[str, Form()]) -> dict[str, int]:
     return {"length": len(name)}
 
 
+@router.post("/saved")
+async def save(request: Request, name: Annotated[str, Form()], text: Annotated[str, Form()]) -> dict[str, str]:
+    """What was typed, as the database repeats it."""
+    said = await request.app.state.pool.fetchval("SELECT $1::text || ': ' || $2::text", name, text)
+    return {"saved": said}
+
+
+@router.get("/v1/slow")
+async def slow(request: Request, seconds: float) -> dict[str, float]:
+    """A statement that takes its time."""
+    await request.app.state.pool.fetchval("SELECT pg_sleep($1)::text", seconds)
+    return {"slept": seconds}
+
+
 @router.post("/v1/name")
 async def take_name(body: Name) -> dict[str, int]:
     """How long the name is."""
