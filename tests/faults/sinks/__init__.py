@@ -20,7 +20,7 @@ At the control address:
 
     POST /plan          replaces the plan, and starts its counts and time windows anew
     GET  /plan          the plan, with `seen` and `used` of each rule
-    DELETE /plan        everything is accepted again, and whoever hangs is let go (as `closed`)
+    DELETE /plan        everything is accepted again; with it, as with a new plan, whoever hangs is cut off
     GET  /counters      {"smtp": {"250": 12, "none": 1}, "sms": {…}, "webhook": {…}, "stored": 12, "hanging": 1}
     GET  /api/messages?to=&after=&limit=     what was stored, as the local mailbox tells it (`html` is always "")
     GET  /sms?client_reference=              200 {"id": …} when stored, else 404 (the provider's look-up)
@@ -38,3 +38,8 @@ reset). `stage` of SMTP: `connect`, `mail`, `rcpt`, `body` (after 354, before th
 is there); `sms`: `send`, `lookup`; `webhook`: `send`.
 Draws depend on the seed, the rule's name, the recipient and how often the recipient was seen, not on arrival order.
 """
+
+from tests.faults.sinks.plan import Plan, Plans, Rule
+from tests.faults.sinks.serving import Sinks, environment, open_sinks
+
+__all__ = ["Plan", "Plans", "Rule", "Sinks", "environment", "open_sinks"]
