@@ -32,7 +32,8 @@ from shared.log import get_logger
 
 log = get_logger("broker")
 
-MAX_RECORDS = 500
+MAX_RECORDS = 2000
+MAX_PARTITION_FETCH_BYTES = 256 * 1024
 SESSION_TIMEOUT_MS = 15_000
 MAX_POLL_INTERVAL_MS = 120_000
 BACKOFF_SECONDS = (0.5, 30.0)
@@ -64,6 +65,8 @@ class Consumer:
             batch=True,
             max_records=MAX_RECORDS,
             batch_timeout_ms=200,
+            # Small enough that a full batch is of several partitions; a larger record still comes, alone.
+            max_partition_fetch_bytes=MAX_PARTITION_FETCH_BYTES,
             group_id=service,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",

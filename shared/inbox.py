@@ -8,6 +8,11 @@ Order: events of one key are handled in the order of the topic. A batch is cut i
 key, then the second of each, and within a layer the events of one type go to their handler together, so that
 handlers can work in sets.
 
+A large batch of several partitions is cut into two lanes by partition, each with a transaction of its own, so that
+one works while the other waits for the database. Nothing holds between partitions that this could break: they may as
+well be read by two workers. If one lane fails, the batch comes again, and what the other committed is below its
+offsets.
+
 Fates of a record (see `shared.errors`):
 
     handled      the effect and the offset are committed together
@@ -40,6 +45,8 @@ log = get_logger("inbox")
 
 MAX_ATTEMPTS = 8
 UNKNOWN_PAUSE_SECONDS = 60.0
+LANES, LEAST_FOR_LANES = 2, 400
+DECODE_AT_ONCE = 200
 # Longer than any topic keeps a record, and than an operator takes to redrive one.
 KEEP_SEEN_DAYS = 60
 
@@ -139,7 +146,20 @@ class Inbox:
 
         Raises what `shared.db.TRANSIENT` names when nothing was committed and the batch must come again.
         """
-        decoded = [(record, _fate(record)) for record in records]
+        results = await asyncio.gather(
+            *(self._take_lane(lane, cluster_id) for lane in lanes_of(records)), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(result for result in results if isinstance(result, int))
+
+    async def _take_lane(self, records: Sequence[Record], cluster_id: str) -> int:
+        decoded: list[tuple[Record, Received | Unknown | Unprocessable]] = []
+        for start in range(0, len(records), DECODE_AT_ONCE):
+            decoded += [(record, _fate(record)) for record in records[start : start + DECODE_AT_ONCE]]
+            # Whoever else runs in this process, such as its web pages, has a turn.
+            await asyncio.sleep(0)
         try:
             return await self._take(decoded, cluster_id, singly=False)
         except Exception as error:
@@ -216,7 +236,7 @@ class Inbox:
         fresh = {row["event_id"] for row in rows}
         gone = await people.erased(connection, (p for r in once.values() for p in r[1].event.person_ids))
         in_order = [once.pop(e.id) for _, e in routed if e.id in fresh and e.id in once]
-        kept = [(r, e) for r, e in in_order if gone.isdisjoint(e.event.person_ids)]
+        kept = [(r, e) for r, e in in_order if gone.isdisjoint(e.event.person_ids)] if gone else in_order
         metrics.INBOX_EVENTS.labels("repeated").inc(len(routed) - len(in_order))
         metrics.INBOX_EVENTS.labels("forgotten").inc(len(in_order) - len(kept))
         return kept
@@ -348,6 +368,19 @@ async def stored_offsets(pool: Pool, partitions: Sequence[tuple[str, int]]) -> d
     """For each partition that has been read: the cluster it was read from, and the next offset."""
     rows = await pool.fetch(GET_OFFSETS, [t for t, _ in partitions], [p for _, p in partitions])
     return {(row["topic"], row["partition"]): (row["cluster_id"], row["next_offset"]) for row in rows}
+
+
+def lanes_of(records: Sequence[Record]) -> list[Sequence[Record]]:
+    """The records in one lane, or in two of about the same length; a partition is in one of them, in its order."""
+    if len(records) < LEAST_FOR_LANES:
+        return [records]
+    partitions: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        partitions.setdefault((record.topic, record.partition), []).append(record)
+    lanes: list[list[Record]] = [[] for _ in range(LANES)]
+    for part in sorted(partitions.values(), key=len, reverse=True):
+        min(lanes, key=len).extend(part)
+    return [lane for lane in lanes if lane]
 
 
 def in_layers(events: Sequence[Received]) -> Iterator[tuple[type[Event], list[Received]]]:

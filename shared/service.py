@@ -14,6 +14,7 @@ Every role answers /livez, /readyz and /metrics on its port. SIGTERM ends what i
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -305,8 +306,20 @@ class _Server(uvicorn.Server):
         yield
 
 
+def rest_garbage_collector() -> None:
+    """Look for reference cycles seldom, and never again through what start-up has made.
+
+    A batch of events is tens of thousands of objects and no cycle; with Python's defaults a worker spends a third of
+    its time looking through them. Memory stays bounded: 50,000 objects are a few megabytes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def _serve(definition: Definition, settings: ServiceSettings, role: str) -> None:
     async with open_service(definition, settings, role) as service:
+        rest_garbage_collector()
         server = _Server(
             uvicorn.Config(
                 service.web_app,

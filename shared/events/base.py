@@ -15,6 +15,10 @@ Moment = AwareDatetime
 """An aware time; written in UTC."""
 
 
+PARTIES = ("person_id", "prospect_id", "volunteer_id", "reviewer_id")
+"""Fields that name a person."""
+
+
 class Event(BaseModel):
     """Something that happened. Ids, states and coarse facts; no name, contact or free text on internal topics.
 
@@ -28,6 +32,7 @@ class Event(BaseModel):
     topic: ClassVar[Topic]
     personal_data: ClassVar[str] = "person ids"
     registry: ClassVar[dict[str, builtins.type["Event"]]] = {}
+    person_fields: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -39,6 +44,8 @@ class Event(BaseModel):
         if cls.topic.key not in cls.model_fields:
             raise TypeError(f"{cls.__name__} lacks {cls.topic.key}, the key of its topic {cls.topic.name}.")
         Event.registry[cls.type] = cls
+        # Found once for each class: asking each event for fields that it lacks costs more than reading the event.
+        cls.person_fields = tuple(name for name in PARTIES if name in cls.model_fields)
 
     @property
     def key(self) -> str:
@@ -48,8 +55,8 @@ class Event(BaseModel):
     @property
     def person_ids(self) -> tuple[UUID, ...]:
         """Every person the event speaks of, by the fields whose names end in `person_id` or name a party."""
-        names = ("person_id", "prospect_id", "volunteer_id", "reviewer_id")
-        return tuple(value for name in names if isinstance(value := getattr(self, name, None), UUID))
+        values = self.__dict__
+        return tuple([value for name in self.person_fields if isinstance(value := values[name], UUID)])
 
 
 __all__ = ["Code", "Event", "Moment"]

@@ -151,14 +151,15 @@ def decode(
     except ValidationError as invalid:
         fields = sorted({".".join(str(part) for part in error["loc"]) or "value" for error in invalid.errors()})
         raise Unprocessable(f"value does not fit {event_type}: {', '.join(fields)}") from None
-    if key is None or key.decode("utf-8", errors="replace") != event.key:
+    event_key = event.key
+    if key is None or key.decode("utf-8", errors="replace") != event_key:
         raise Unprocessable("the record's key is not the event's key")
     return Received(
         event=event,
         id=event_id,
         time=time,
         sequence=sequence,
-        key=event.key,
+        key=event_key,
         correlation_id=_printable(attributes.get("correlation_id")),
         topic=topic,
         partition=partition,

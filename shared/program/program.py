@@ -77,6 +77,7 @@ class Program(Section):
 
     _content: bytes = PrivateAttr(default=b"")
     _content_hash: str = PrivateAttr(default="")
+    _messages_by_kind: dict[str, Message] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _take_content(self, info: ValidationInfo) -> Program:
@@ -95,6 +96,7 @@ class Program(Section):
         self._check_stages()
         self._check_eligibility()
         self._check_messages()
+        self._messages_by_kind = {message.kind: message for message in self.messages}
         return self
 
     @property
@@ -131,7 +133,8 @@ class Program(Section):
 
     def message(self, kind: str) -> Message | None:
         """How a kind of message is sent; None when this program doesn't send it."""
-        return next((message for message in self.messages if message.kind == kind), None)
+        # Asked for every message of every batch.
+        return self._messages_by_kind.get(kind)
 
     def wording(self, channel: Channel, version: str | None, at: datetime, body: str | None = None) -> Wording:
         """The wording of a channel: that version, or with None the one in force at that time.

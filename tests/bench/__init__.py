@@ -1,0 +1,1 @@
+"""How fast, against the ceilings of the libraries underneath, measured in the same run: `make bench`."""
