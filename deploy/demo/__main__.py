@@ -9,8 +9,6 @@ import datetime as dt
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,9 +22,10 @@ from rich.table import Table
 
 from cli.clock import move
 from cli.endpoints import Endpoints, endpoints
-from deploy.demo import journey
+from deploy.demo import endorsing, journey
+from deploy.demo.accounts import open_accounts
 from deploy.demo.client import Client
-from deploy.demo.journey import Member, Staff, Stage
+from deploy.demo.journey import Member, Stage
 from deploy.demo.mailbox import Mailbox, Watch
 from deploy.demo.people import crowd
 from shared.clock import parse_span
@@ -92,7 +91,7 @@ async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, s
         bars.update(task, completed=total)
         return result
 
-    staff = await step("Open accounts, sign in", 5, lambda _: _open_accounts(stage, run_id))
+    staff = await step("Open accounts, sign in", 5, lambda _: open_accounts(stage, run_id))
     people = [Member(p) for p in _crowd(stage.program, seed, run_id, "run", prospects)]
     callers = [Member(p) for p in _crowd(stage.program, seed, run_id, "volunteer", volunteers)]
     everybody = [*people, *callers]
@@ -106,14 +105,16 @@ async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, s
     filing = [member for member in called if member.invented.files][: max(8, prospects // 8)]
     filing = filing if len(filing) >= 6 else called[:6]
     reached = await step(
-        "File, apply, review, decide", len(filing), lambda tick: journey.endorse(stage, filing, staff, tick)
+        "File, apply, review, decide", len(filing), lambda tick: endorsing.endorse(stage, filing, staff, tick)
     )
     funnel = await stage.client.get("signup", "/v1/funnel", staff.decider)
     table = Table("stage", "people", title="The funnel")
     for name in funnel["stages"]:
         table.add_row(name, str(sum(group[name] or 0 for group in funnel["groups"])))
     bars.console.print(table)
-    bars.console.print("This crowd: " + ", ".join(f"{number} {name}" for name, number in reached.items()) + ".")
+    bars.console.print(
+        "This crowd: " + ", ".join(f"{number} {name}" for name, number in reached.items() if name != "rescinded") + "."
+    )
 
 
 def _crowd(program: Program, seed: int, run_id: str, form_id: str, count: int) -> list[Any]:
@@ -125,32 +126,6 @@ def _crowd(program: Program, seed: int, run_id: str, form_id: str, count: int) -
             offices = tuple(item.offices)
     tracks = tuple(track.id for track in program.tracks)
     return list(crowd(seed=seed, run=run_id, form=form_id, count=count, offices=offices, tracks=tracks, fields=fields))
-
-
-async def _open_accounts(stage: Stage, run_id: str) -> Staff:
-    wanted = (
-        ("decider", ["staff"], False),
-        ("announcer", ["staff"], False),
-        ("reviewer", ["reviewer"], False),
-        ("outsider", ["reviewer"], True),
-    )
-    sessions = {}
-    for name, roles, outside in wanted:
-        email = f"{name}.{run_id}@example.org"
-        arguments = ["--name", f"Demo {name.title()}", "--email", email]
-        arguments += [part for role in roles for part in ("--role", role)] + (["--outside"] if outside else [])
-        await asyncio.to_thread(_staff_add, arguments)
-        token = await journey.read_link(stage, email, "/account/sign-in/")
-        answer = await stage.client.post("signup", "/v1/account/session", {"token": token})
-        sessions[name] = str(answer["session"])
-    return Staff(sessions["decider"], sessions["announcer"], [sessions["reviewer"], sessions["outsider"]])
-
-
-def _staff_add(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "cli", "staff", "add", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
-        raise TimeoutError(f"The account could not be opened: {(done.stderr or done.stdout).strip()}")
 
 
 async def _show_first_endorsement(known: Endpoints) -> None:

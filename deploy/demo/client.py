@@ -12,10 +12,13 @@ stamina.instrumentation.set_on_retry_hooks([])
 
 
 class Refused(Exception):
-    """A service said no: 4xx other than 429, with its own words."""
+    """A service said no: 4xx other than 429, with its own words.
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        self.status, self.code = status, code
+    `repeated`: an earlier try of the same request had no answer, so that it may have gone through.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, *, repeated: bool = False) -> None:
+        self.status, self.code, self.repeated = status, code, repeated
         super().__init__(f"{status} {code}: {detail}")
 
 
@@ -23,11 +26,16 @@ class Busy(Exception):
     """Away, starting, or asking for patience; the same request again is right."""
 
 
+UNANSWERED = (httpx.TransportError, Busy)
+"""What a call ends with when nobody said yes or no to it."""
+
+
 class Client:
     """JSON calls to the four services, a bounded number at once; every one is safe to repeat."""
 
-    def __init__(self, urls: dict[str, str], *, at_once: int = 12) -> None:
+    def __init__(self, urls: dict[str, str], *, at_once: int = 12, patience_seconds: float = 180) -> None:
         self._urls = urls
+        self._patience_seconds = patience_seconds
         self._http = httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=at_once * 2))
         self._gate = asyncio.Semaphore(at_once)
 
@@ -40,13 +48,14 @@ class Client:
         *,
         session: str | None = None,
         headers: dict[str, str] | None = None,
+        attempts: int = 60,
     ) -> Any:
-        """The decoded answer; `Refused` when the service says no."""
+        """The decoded answer; `Refused` when the service says no, `UNANSWERED` when the last attempt had no answer."""
         sent = dict(headers or {})
         if session:
             sent["Authorization"] = f"Bearer {session}"
         async for attempt in stamina.retry_context(
-            on=(httpx.TransportError, Busy), attempts=60, timeout=180, wait_max=3
+            on=UNANSWERED, attempts=attempts, timeout=self._patience_seconds, wait_max=3
         ):
             with attempt:
                 async with self._gate:
@@ -59,7 +68,10 @@ class Client:
         if answer.status_code >= 400:
             problem = answer.json()
             raise Refused(
-                answer.status_code, problem.get("code", "?"), f"{problem.get('detail')} {problem.get('errors')}"
+                answer.status_code,
+                problem.get("code", "?"),
+                f"{problem.get('detail')} {problem.get('errors')}",
+                repeated=attempt.num > 1,
             )
         return answer.json() if answer.content else None
 
@@ -80,13 +92,14 @@ class Client:
         await self._http.aclose()
 
 
-async def done_or_was(action: Awaitable[Any], *already: str) -> None:
-    """Await an action; the refusal codes in `already` mean that an earlier try of it had succeeded."""
+async def done_or_was(action: Awaitable[Any], *already: str) -> Any:
+    """The answer of an action; None where a refusal code in `already` says that an earlier try of it had succeeded."""
     try:
-        await action
+        return await action
     except Refused as no:
         if no.code not in already:
             raise
+        return None
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = 240) -> Any:

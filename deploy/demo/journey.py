@@ -1,4 +1,8 @@
-"""The path of the crowd, step by step: each a function that people or staff carry out over the public interfaces."""
+"""The path of the crowd, step by step: each a function that people or staff carry out over the public interfaces.
+
+From the sign-up to the one-on-one calls; what follows is in `endorsing`. Whoever wants to know what was done, and
+what became of it, gives the stage an `acted`.
+"""
 
 import asyncio
 import datetime as dt
@@ -7,15 +11,22 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.demo.client import Client, Refused, until
+from deploy.demo.client import UNANSWERED, Client, Refused, until
 from deploy.demo.mailbox import Watch
 from deploy.demo.people import Invented
 from shared.program import Program
 
 Progress = Callable[[], None]
+Acted = Callable[..., Awaitable[None]]
+"""`await acted(act, e-mail, person id or None, outcome, **detail)` after an act; the outcome is "ack", "nack" (refused)
+or "unknown" (no answer, or refused after a try without one). A staff's act is told of whom it is about."""
 
 
-@dataclass(slots=True)
+async def unnoticed(*_what: Any, **_detail: Any) -> None:
+    """The `acted` of a stage that nobody watches."""
+
+
+@dataclass(slots=True, eq=False)
 class Member:
     """One of the crowd, with what the system gave them."""
 
@@ -23,6 +34,8 @@ class Member:
     person_id: str = ""
     session: str = ""
     calls: list[str] = field(default_factory=list)
+    stuck: str = ""
+    """Why they go no further, on a stage that goes on without them."""
 
 
 @dataclass(slots=True)
@@ -44,6 +57,33 @@ class Stage:
     advance: Callable[[str], Awaitable[None]]
     now: Callable[[], dt.datetime]
     rng: random.Random
+    acted: Acted = unnoticed
+    mark: str = ""
+    """A word at the end of every free text."""
+    goes_on: bool = False
+    """Whether somebody who gets stuck is left behind, instead of ending the whole walk."""
+    watched: frozenset[str] = frozenset()
+    """Whose mail has to be quiet before time passes; empty: everybody's."""
+    patience_seconds: float = 240
+
+    def say(self, text: str) -> str:
+        """Free text as people of this stage write it."""
+        return f"{text} {self.mark}".rstrip()
+
+    def containing(self, step: str, act: Callable[[Member], Awaitable[None]]) -> Callable[[Member], Awaitable[None]]:
+        """The act, for those who are not stuck; where the stage goes on without them, a failure makes them so."""
+
+        async def contained(member: Member) -> None:
+            if member.stuck:
+                return
+            try:
+                await act(member)
+            except (Refused, TimeoutError, *UNANSWERED) as failure:
+                if not self.goes_on:
+                    raise
+                member.stuck = f"{step}: {type(failure).__name__} {failure}"
+
+        return contained
 
 
 async def each(members: Iterable[Any], act: Callable[[Any], Awaitable[None]], progress: Progress) -> None:
@@ -54,6 +94,22 @@ async def each(members: Iterable[Any], act: Callable[[Any], Awaitable[None]], pr
         progress()
 
     await asyncio.gather(*(one(member) for member in members))
+
+
+async def noted(
+    stage: Stage, action: Awaitable[Any], act: str, who: str, person_id: str | None = None, **detail: Any
+) -> Any:
+    """The answer of an action, after its outcome was told; fails as the action does."""
+    try:
+        answer = await action
+    except Refused as no:
+        await stage.acted(act, who, person_id, "unknown" if no.repeated else "nack", **detail, code=no.code)
+        raise
+    except UNANSWERED as failure:
+        await stage.acted(act, who, person_id, "unknown", **detail, error=type(failure).__name__)
+        raise
+    await stage.acted(act, who, person_id, "ack", **detail)
+    return answer
 
 
 async def refused_if_done(action: Awaitable[Any]) -> bool:
@@ -82,13 +138,13 @@ async def sign_up(stage: Stage, members: list[Member], progress: Progress) -> No
     await each(members, act, progress)
 
 
-async def read_link(stage: Stage, email: str, containing: str, *, seconds: float = 240) -> str:
+async def read_link(stage: Stage, email: str, containing: str) -> str:
     """The token at the end of the newest mailed link of one kind."""
 
     async def look() -> str | None:
         return stage.mail.newest_link(email, containing)
 
-    link: str = await until(look, f"a mail with {containing} to {email}", seconds=seconds)
+    link: str = await until(look, f"a mail with {containing} to {email}", seconds=stage.patience_seconds)
     return link.rsplit("/", 1)[1]
 
 
@@ -103,8 +159,9 @@ async def confirm(stage: Stage, members: list[Member], progress: Progress) -> No
             # A lost answer: the link is used, so sign in by another.
             answer = await sign_in(stage, member.invented.email)
         member.person_id, member.session = answer["person_id"], answer["session"]
+        await stage.acted("confirm", member.invented.email, member.person_id, "ack")
 
-    await each(members, act, progress)
+    await each(members, stage.containing("confirm", act), progress)
 
 
 async def sign_in(stage: Stage, email: str) -> Any:
@@ -125,7 +182,7 @@ async def intro_calls(stage: Stage, prospects: list[Member], staff: Staff, progr
     for days, language in ((2, "en"), (3, "es")):
         day = (now + dt.timedelta(days=days)).date()
         body = {
-            "title": "Intro call" if language == "en" else "Llamada de introducción",
+            "title": stage.say("Intro call" if language == "en" else "Llamada de introducción"),
             "date": day.isoformat(),
             "time": "19:00",
             "time_zone": "America/New_York",
@@ -141,17 +198,25 @@ async def intro_calls(stage: Stage, prospects: list[Member], staff: Staff, progr
             mine = await stage.client.get("matching", "/v1/intro-calls/mine", member.session)
             return mine if _intro_ids(mine) else None
 
-        mine = await until(invited, f"an intro call for {member.person_id}")
+        mine = await until(invited, f"an intro call for {member.person_id}", seconds=stage.patience_seconds)
         chosen = _intro_ids(mine)[0]
         answer = "going" if member.invented.attends else "declined"
         await refused_if_done(
-            stage.client.post("matching", f"/v1/intro-calls/{chosen}/answer", {"answer": answer}, member.session)
+            noted(
+                stage,
+                stage.client.post("matching", f"/v1/intro-calls/{chosen}/answer", {"answer": answer}, member.session),
+                "intro_answer",
+                member.invented.email,
+                member.person_id,
+                intro_call_id=chosen,
+                answer=answer,
+            )
         )
         if member.invented.attends:
             going.setdefault(chosen, []).append(member)
 
-    await each(prospects, act, progress)
-    await _pass(stage, "4d")
+    await each(prospects, stage.containing("intro call", act), progress)
+    await let_pass(stage, "4d")
     for call_id, members in going.items():
         people = await _all_people(stage, call_id, staff)
         seated = {person for person, answer in people.items() if answer in ("going", "invited")}
@@ -160,13 +225,24 @@ async def intro_calls(stage: Stage, prospects: list[Member], staff: Staff, progr
             "missed": [],
         }
         await stage.client.post("matching", f"/v1/intro-calls/{call_id}/attendance", marks, staff.decider)
-    attended = [member for members in going.values() for member in members]
+    await ask_for_calls(stage, [member for members in going.values() for member in members])
+
+
+async def ask_for_calls(stage: Stage, members: list[Member]) -> None:
+    """Get in line for a one-on-one. Where the program promises one to all, or nobody else was found, they are in it."""
 
     async def ask(member: Member) -> None:
-        # Where the program promises a one-on-one to all, they are in line already.
-        await refused_if_done(stage.client.post("matching", "/v1/calls/request", None, member.session))
+        await refused_if_done(
+            noted(
+                stage,
+                stage.client.post("matching", "/v1/calls/request", None, member.session),
+                "request",
+                member.invented.email,
+                member.person_id,
+            )
+        )
 
-    await each(attended, ask, lambda: None)
+    await each(members, stage.containing("ask for a call", ask), lambda: None)
 
 
 def _intro_ids(mine: Any) -> list[str]:
@@ -185,11 +261,17 @@ async def _all_people(stage: Stage, call_id: str, staff: Staff) -> dict[str, str
 
 
 async def one_on_ones(
-    stage: Stage, prospects: list[Member], volunteers: list[Member], staff: Staff, progress: Progress
+    stage: Stage,
+    prospects: list[Member],
+    volunteers: list[Member],
+    staff: Staff,
+    progress: Progress,
+    *,
+    rounds: int = 2,
 ) -> int:
     """Rounds of matching, answers, the calls, and what the volunteers say of them; how many calls were completed."""
     by_id = {member.person_id: member for member in (*prospects, *volunteers)}
-    return sum([await _round(stage, by_id, staff, progress) for _ in range(2)])
+    return sum([await _round(stage, by_id, staff, progress) for _ in range(rounds)])
 
 
 async def _round(stage: Stage, by_id: dict[str, Member], staff: Staff, progress: Progress) -> int:
@@ -197,43 +279,55 @@ async def _round(stage: Stage, by_id: dict[str, Member], staff: Staff, progress:
     completed = 0
     # A round is due a quarter of an hour of business time after somebody began to wait.
     before = stage.now()
-    await _pass(stage, "30m")
-    await until(lambda: _round_since(stage, staff, before), "a round of matching")
-    board = await stage.client.get("matching", "/v1/matching/board", staff.decider)
-    held = [entry for entry in board["active"] if entry["state"] == "held"]
+    await let_pass(stage, "30m")
+    await until(lambda: _round_since(stage, staff, before), "a round of matching", seconds=stage.patience_seconds)
+    held = await _calls(stage, staff, by_id, "held")
 
-    async def answer(entry: dict[str, Any]) -> None:
-        prospect = by_id.get(entry["prospect_id"])
-        path = f"/v1/calls/{entry['call_id']}"
-        if prospect is None:
-            return
+    async def answer(prospect: Member) -> None:
+        call_id = held[prospect.person_id]["call_id"]
+        who, person_id = prospect.invented.email, prospect.person_id
+        path = f"/v1/calls/{call_id}"
         if prospect.invented.accepts:
-            await refused_if_done(stage.client.post("matching", f"{path}/accept", None, prospect.session))
+            accepting = stage.client.post("matching", f"{path}/accept", None, prospect.session)
+            await refused_if_done(noted(stage, accepting, "accept", who, person_id, call_id=call_id))
         else:
             body = {"reason": stage.rng.choice(("another_time", "another_person", "not_now"))}
-            await refused_if_done(stage.client.post("matching", f"{path}/decline", body, prospect.session))
+            declining = stage.client.post("matching", f"{path}/decline", body, prospect.session)
+            await refused_if_done(noted(stage, declining, "decline", who, person_id, call_id=call_id))
 
-    async def attest(entry: dict[str, Any]) -> None:
+    async def attest(prospect: Member) -> None:
         nonlocal completed
+        entry = booked[prospect.person_id]
+        volunteer = by_id.get(entry["volunteer_id"])
+        if volunteer is None:
+            return
         draw = stage.rng.random()
         body: dict[str, Any] = {"outcome": stage.rng.choice(outcomes)}
         if draw < 0.1:
             body = {"missed_by": "prospect" if draw < 0.07 else "volunteer"}
-        prospect, volunteer = by_id.get(entry["prospect_id"]), by_id.get(entry["volunteer_id"])
-        if prospect is None or volunteer is None:
-            return
-        path = f"/v1/calls/{entry['call_id']}/attest"
-        await refused_if_done(stage.client.post("matching", path, body, volunteer.session))
+        call_id = entry["call_id"]
+        attesting = stage.client.post("matching", f"/v1/calls/{call_id}/attest", body, volunteer.session)
+        who, person_id = volunteer.invented.email, volunteer.person_id
+        await refused_if_done(noted(stage, attesting, "attest", who, person_id, call_id=call_id, **body))
         if "outcome" in body:
             completed += 1
-            prospect.calls.append(entry["call_id"])
+            prospect.calls.append(call_id)
 
-    await each(held, answer, lambda: None)
-    await _pass(stage, "23d")
-    board = await stage.client.get("matching", "/v1/matching/board", staff.decider)
-    booked = [entry for entry in board["active"] if entry["state"] == "confirmed"]
-    await each(booked, attest, progress)
+    await each([by_id[person] for person in held], stage.containing("answer an offer", answer), lambda: None)
+    await let_pass(stage, "23d")
+    booked = await _calls(stage, staff, by_id, "confirmed")
+    await each([by_id[person] for person in booked], stage.containing("one-on-one", attest), progress)
     return completed
+
+
+async def _calls(stage: Stage, staff: Staff, by_id: dict[str, Member], state: str) -> dict[str, dict[str, Any]]:
+    """The crowd's calls in one state, by prospect."""
+    board = await stage.client.get("matching", "/v1/matching/board", staff.decider)
+    return {
+        entry["prospect_id"]: entry
+        for entry in board["active"]
+        if entry["state"] == state and entry["prospect_id"] in by_id
+    }
 
 
 async def _round_since(stage: Stage, staff: Staff, moment: dt.datetime) -> bool:
@@ -243,111 +337,15 @@ async def _round_since(stage: Stage, staff: Staff, moment: dt.datetime) -> bool:
     return not board["counts"].get("waiting") or (bool(last) and dt.datetime.fromisoformat(last["solved_at"]) > moment)
 
 
-async def _pass(stage: Stage, span: str) -> None:
+async def let_pass(stage: Stage, span: str) -> None:
     """Let business time pass, but not before the mailbox has been quiet for some seconds.
 
     A mail that is still on its way when its call is over would rightly not be sent any more.
     """
     seen, looks = "", 0
     while looks < 4:
-        latest = stage.mail.latest
+        latest = stage.mail.latest_of(stage.watched) if stage.watched else stage.mail.latest
         looks = looks + 1 if latest == seen else 0
         seen = latest
         await asyncio.sleep(0.7)
     await stage.advance(span)
-
-
-async def endorse(stage: Stage, prospects: list[Member], staff: Staff, progress: Progress) -> dict[str, int]:
-    """Filing, verification, application, review, decision, announcement; how many reached each."""
-    counts = dict.fromkeys(("filed", "applied", "eligible", "declined", "endorsed"), 0)
-    election = stage.now().date() + dt.timedelta(days=150)
-    criteria = [criterion.id for criterion in stage.program.scorecard.criteria]
-    reasons = [reason.id for reason in stage.program.scorecard.decline_reasons]
-    offices = [office for office in stage.program.offices if office.is_endorsable]
-    decided: list[str] = []
-
-    async def act(member: Member) -> None:
-        office = stage.rng.choice(offices)
-        state = member.invented.signup["state"]
-        candidacy = {
-            "office": office.id,
-            "state": state,
-            "district": str(stage.rng.randint(1, 40)),
-            "election_date": election.isoformat(),
-            "term": f"{election.year}–{election.year + 4}",
-            "ballot_name": member.invented.signup["name"],
-            "official_link": f"https://elections.example.org/{state.lower()}/candidates",
-            "filed_on": (election - dt.timedelta(days=151)).isoformat(),
-        }
-        made = await stage.client.post("endorsement", "/v1/candidacies", candidacy, member.session)
-        candidacy_id = made["candidacy_id"]
-        await stage.client.post("endorsement", f"/v1/candidacies/{candidacy_id}/confirmation", None, staff.decider)
-        counts["filed"] += 1
-        begun = await stage.client.post(
-            "endorsement", "/v1/applications", {"candidacy_id": candidacy_id}, member.session
-        )
-        application_id = begun["application_id"]
-        path = f"/v1/applications/{application_id}"
-        await stage.client.put("endorsement", path, draft(stage, member), member.session)
-        submitted = await stage.client.post("endorsement", f"{path}/submission", None, member.session)
-        counts["applied"] += 1
-        if submitted["eligibility"]["outcome"] == "undetermined":
-            facts = {"birth_date": f"{member.invented.signup.get('birth_year', 1995)}-03-01"}
-            submitted = await stage.client.post("endorsement", f"{path}/facts", facts, member.session)
-        if submitted["eligibility"]["outcome"] != "eligible":
-            return
-        counts["eligible"] += 1
-        # About half are endorsed; the first always, so that there is something to read at the end.
-        good = counts["eligible"] == 1 or stage.rng.random() < 0.5
-        for reviewer in staff.reviewers:
-            review = f"/v1/reviews/{application_id}"
-            await stage.client.post("endorsement", f"{review}/declaration", {"has_conflict": False}, reviewer)
-            scores = {criterion: stage.rng.randint(3, 5) if good else stage.rng.randint(1, 3) for criterion in criteria}
-            card = {"scores": scores, "recommendation": "endorse" if good else "decline", "comment": "As discussed."}
-            await stage.client.post("endorsement", f"{review}/scorecard", card, reviewer)
-        body: dict[str, Any] = {"application_id": application_id, "outcome": "endorse", "note": "The plan adds up."}
-        if not good:
-            body |= {"outcome": "decline", "reason": reasons[0], "note": "Not yet."}
-        decision = await stage.client.post("endorsement", "/v1/decisions", body, staff.decider)
-        if good:
-            decided.append(decision["decision_id"])
-            approval = f"/v1/decisions/{decision['decision_id']}/approval"
-            await stage.client.post("endorsement", approval, None, staff.announcer)
-        else:
-            counts["declined"] += 1
-
-    await each(prospects, act, progress)
-    if decided:
-        # The embargo passes; the approved announcements go out by themselves.
-        await _pass(stage, "4d")
-
-        async def announced() -> bool:
-            decisions = [
-                await stage.client.get("endorsement", f"/v1/decisions/{decision_id}", staff.decider)
-                for decision_id in decided
-            ]
-            counts["endorsed"] = sum(decision["endorsement"] is not None for decision in decisions)
-            return counts["endorsed"] == len(decided)
-
-        await until(announced, f"{len(decided)} announcements")
-    return counts
-
-
-def draft(stage: Stage, member: Member) -> dict[str, Any]:
-    """A filled application form."""
-    answers: dict[str, Any] = {}
-    for item in stage.program.application.fields:
-        if item.kind == "money":
-            answers[item.id] = stage.rng.randint(200_000, 9_000_000)
-        elif item.kind == "whole_number":
-            answers[item.id] = stage.rng.randint(400, 30_000)
-        elif item.kind == "statements":
-            answers[item.id] = [statement.id for statement in item.statements]
-        else:
-            answers[item.id] = "Knock on every door in the district twice, starting with those who rarely vote."
-    return {
-        "answers": answers,
-        "application_class": None,
-        "birth_year": member.invented.signup.get("birth_year", 1995),
-        "publish_consent": True,
-    }

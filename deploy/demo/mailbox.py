@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx
@@ -57,7 +57,12 @@ class Watch:
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            for message in await asyncio.to_thread(self._mailbox.messages, None, self._after):
+            try:
+                found = await asyncio.to_thread(self._mailbox.messages, None, self._after)
+            except httpx.TransportError:
+                # The mailbox is away for longer than its reader's own retries; people look again later.
+                found = []
+            for message in found:
                 self._piles[message["to"]].append(message)
                 self._after = message["id"]
             await asyncio.sleep(0.3)
@@ -66,6 +71,14 @@ class Watch:
     def latest(self) -> str:
         """The id of the newest message read."""
         return self._after
+
+    def latest_of(self, recipients: Iterable[str]) -> str:
+        """The id of the newest message read that went to one of them; "0" when there is none."""
+        return str(max((int(self._piles[to][-1]["id"]) for to in recipients if self._piles.get(to)), default=0))
+
+    def pile(self, to: str) -> list[dict[str, Any]]:
+        """What one recipient got, oldest first."""
+        return list(self._piles.get(to, ()))
 
     def newest_link(self, to: str, containing: str) -> str | None:
         """The newest link to a recipient that holds `containing`."""

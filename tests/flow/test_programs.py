@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deploy.demo.client import Client
-from deploy.demo.journey import Member, Stage, confirm, draft, each, read_link, sign_up
+from deploy.demo.endorsing import draft
+from deploy.demo.journey import Member, Stage, confirm, each, read_link, sign_up
 from deploy.demo.mailbox import Watch
 from deploy.demo.people import Invented
 from shared.program import load
