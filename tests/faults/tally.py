@@ -1,0 +1,102 @@
+"""The tally: one JSON line per run, and what all of them together support.
+
+{"at": …, "rows": [...], "seed": 7, "people": 5000, "walkers": 100, "verdict": "clean", "violations": 0,
+ "problems": [], "seconds": 97.1, "revision": "1a2b3c4"}
+"""
+
+import datetime as dt
+import json
+import subprocess
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.faults.stand import ROOT
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One crowd through some rows. `violations` are the ledger's; `problems` what rows and load client asserted."""
+
+    at: str
+    rows: list[str]
+    seed: int
+    people: int
+    walkers: int
+    verdict: str
+    violations: int
+    problems: list[str]
+    seconds: float
+    revision: str
+
+
+def revision() -> str:
+    """The commit under test; `+` marks changes that are not committed."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def append(path: Path, run: Run) -> None:
+    """Add a run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(asdict(run), ensure_ascii=False) + "\n")
+
+
+def read(path: Path) -> list[Run]:
+    """Every run so far."""
+    if not path.exists():
+        return []
+    return [Run(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def upper_bound(people: int, confidence: float = CONFIDENCE) -> float:
+    """The greatest rate of a loss that may go unseen in `people` sign-ups with probability 1 - `confidence`.
+
+    Exact for independent sign-ups: 1 - (1 - confidence)^(1/people), about 3/people.
+    """
+    if people < 1:
+        return 1.0
+    return float(-((1 - confidence) ** (1 / people)) + 1)
+
+
+def summary(runs: list[Run]) -> str:
+    """A Markdown table by row, and what the total supports."""
+    by_row: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        for name in run.rows:
+            by_row[name].append(run)
+    lines = [
+        "| row | runs | people | walkers | clean | violations |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
+    for name, met in by_row.items():
+        clean = sum(run.verdict == "clean" for run in met)
+        lines.append(
+            f"| {name} | {len(met)} | {sum(r.people for r in met):,} | {sum(r.walkers for r in met):,} "
+            f"| {clean} | {sum(r.violations for r in met)} |"
+        )
+    clean_runs = [run for run in runs if run.verdict == "clean"]
+    people, walkers = sum(run.people for run in clean_runs), sum(run.walkers for run in clean_runs)
+    broken = len(runs) - len(clean_runs)
+    lines += [
+        "",
+        f"{len(runs)} runs, {people:,} people signed up and {walkers:,} walked the whole path in the clean ones"
+        + (f"; {broken} runs were not clean." if broken else "; all were clean."),
+    ]
+    if people and not broken:
+        lines.append(
+            f"0 of {people:,}: with {CONFIDENCE:.0%} confidence the rate is below {upper_bound(people):.2e} "
+            f"(1 in {1 / upper_bound(people):,.0f})."
+        )
+    return "\n".join(lines)
+
+
+def now() -> str:
+    """The wall clock, to the second."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
