@@ -5,16 +5,19 @@ from typing import Literal
 from uuid import UUID
 
 from services.notifications.domain.sending import Channel, Scope
+from services.notifications.domain.texts import holds_contact
 from services.notifications.store import messages, people
 from shared.errors import NotFound, Rejected
 from shared.events import notifications as events
 from shared.people import resolve
-from shared.web.sessions import Principal
 from shared.web.text import _
 from shared.work import Work
 
 Reason = Literal["unsubscribed", "stop", "bounce", "complaint", "preference"]
 Decision = Literal["accepted", "retry", "drop"]
+MIN_REASON, MAX_REASON = 3, 200
+COMMAND_LINE = UUID(int=0)
+"""The actor in the audit log for what was done by command, which needs the machine and no account."""
 
 
 async def suppress(
@@ -69,8 +72,22 @@ async def person_of_message(work: Work, message_id: UUID) -> tuple[messages.Row,
     return row, current
 
 
-async def settle(work: Work, staff: Principal, message_id: UUID, decision: Decision) -> None:
-    """An operator says what became of an unknown message, or has it sent again knowing that it may come twice."""
+async def settle(
+    work: Work, actor: UUID, message_id: UUID, decision: Decision, reason_given: str | None = None
+) -> None:
+    """An operator says what became of an unknown message, or has it sent again knowing that it may come twice.
+
+    `actor` is the account, or `COMMAND_LINE`; `reason_given` is kept in the audit log.
+    """
+    if reason_given is not None:
+        reason_given = reason_given.strip()
+        if not MIN_REASON <= len(reason_given) <= MAX_REASON or not reason_given.isprintable():
+            message = _("Give the reason in one line of %(least)d to %(most)d characters.", least=MIN_REASON,
+                        most=MAX_REASON)  # fmt: skip
+            raise Rejected("bad_reason", message, status=422, fields={"reason": message})
+        if holds_contact(reason_given):
+            message = _("Leave addresses and numbers out of the reason: it is kept for good.")
+            raise Rejected("bad_reason", message, status=422, fields={"reason": message})
     row = await work.connection.fetchrow(messages.LOCK_MESSAGE, message_id)
     if row is None:
         raise NotFound
@@ -93,9 +110,10 @@ async def settle(work: Work, staff: Principal, message_id: UUID, decision: Decis
         work.emit(events.MessageFailed(**ids, reason="by_operator"), correlation_id=row["correlation_id"])
     await people.append_audit(
         work.connection,
-        actor=staff.account_id or staff.person_id,
+        actor=actor,
         action="message_settled",
         subject=str(message_id),
-        details={"decision": decision, "template": row["template"], "channel": row["channel"]},
+        details={"decision": decision, "template": row["template"], "channel": row["channel"]}
+        | ({"reason": reason_given} if reason_given else {}),
         now=work.now,
     )

@@ -21,10 +21,22 @@ class Settings(ServiceSettings):
     smtp_username: str | None = Field(None, description="Left out, we do not sign in to the relay host.")
     smtp_password: SecretStr | None = Field(None, description="Beside the user name.")
     smtp_connections: int = Field(20, ge=3, le=100, description="In all; a fifth is kept for links.")
-    smtp_timeout_seconds: float = Field(10.0, gt=0, le=60, description="For one message, from MAIL FROM to the answer.")
+    smtp_timeout_seconds: float = Field(
+        10.0, gt=0, le=60, description="For one message, until the provider has answered."
+    )
+    smtp_fallback_host: str | None = Field(
+        None, description="Another relay host, used while the first is slow or failing."
+    )
+    smtp_fallback_port: int = Field(587, ge=1, le=65535)
+    smtp_fallback_username: str | None = Field(None, description="Left out, we do not sign in there.")
+    smtp_fallback_password: SecretStr | None = Field(None, description="Beside that user name.")
     sms_url: Url | None = Field(None, description="Where text messages are posted; left out, no text is sent.")
     sms_sender: str = Field("+15555550100", description="Number or code that texts come from.")
     sms_token: SecretStr | None = Field(None, description="Bearer credential of the text provider.")
+    sms_fallback_url: Url | None = Field(
+        None, description="Another text provider, used while the first is slow or failing."
+    )
+    sms_fallback_token: SecretStr | None = Field(None, description="Bearer credential there.")
     sms_lookup: bool = Field(True, description="Whether the provider can be asked by client reference.")
     sms_inbound_token: SecretStr | None = Field(
         None, description="What the text provider presents at /sms/inbound; left out, the address is closed."

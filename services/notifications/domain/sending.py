@@ -21,6 +21,10 @@ MAX_TRIES = 48
 RETRY_SECONDS = 300
 RESEND_AFTER = dt.timedelta(minutes=15)
 LOOK_UP_AFTER = dt.timedelta(minutes=5)
+LOOK_BACK = 10
+DEMOTE_MIN = 5
+DEMOTE_SHARE = 0.5
+SLOW_SHARE = 0.5
 PAUSE_MIN_SENT = 100
 PAUSE_BOUNCES = 0.04
 PAUSE_COMPLAINTS = 0.0008
@@ -137,6 +141,16 @@ def when_unknown_is_due(
     if delivery == "bulk" or hands > 1:
         return None
     return now if delivery == "link" else now + RESEND_AFTER
+
+
+def is_demoted(failed: Collection[bool]) -> bool:
+    """Whether a provider is demoted, by whether its last hand-overs (at most `LOOK_BACK`) failed or were slow."""
+    return len(failed) >= DEMOTE_MIN and sum(failed) >= DEMOTE_SHARE * len(failed)
+
+
+def is_slow(seconds: float, timeout_seconds: float) -> bool:
+    """Whether a hand-over took so long that it counts as failed."""
+    return seconds > SLOW_SHARE * timeout_seconds
 
 
 def bulk_is_paused(sent: int, bounced: int, complained: int) -> bool:

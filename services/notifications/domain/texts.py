@@ -58,5 +58,10 @@ def intent_of(body: str) -> Intent | None:
     return "start" if joined in _START else None
 
 
+def holds_contact(text: str) -> bool:
+    """Whether a line holds an e-mail address or a telephone number."""
+    return "@" in text or re.search(r"(?:\d[ ().\-]*){7,}", text) is not None
+
+
 def _is_gsm(body: str) -> bool:
     return all(sign in _GSM or sign in _GSM_EXTENDED for sign in body)

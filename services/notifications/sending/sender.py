@@ -16,7 +16,7 @@ rule of its class says so (`domain.sending`).
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,11 +29,13 @@ from services.notifications.domain.sending import Defer, Drop
 from services.notifications.domain.tokens import contact_hash, without_tokens
 from services.notifications.sending.answers import Answer
 from services.notifications.sending.mime import Envelope, Letter, Mail
+from services.notifications.sending.providers import Providers
 from services.notifications.sending.render import Rendered, Renderer
 from services.notifications.sending.sources import Facts, Sources
 from services.notifications.store import messages, people
 from services.notifications.store.messages import Claimed, Handing, Settled, Unsent
 from shared import people as everybody
+from shared.db import TRANSIENT
 from shared.directory import Contact
 from shared.events import notifications as events
 from shared.log import get_logger
@@ -46,8 +48,6 @@ AWAY_SECONDS = 15
 MARGIN_SECONDS = 2
 UNTOLD = frozenset({"no_consent", "erased", "not_in_program"})
 """Reasons that no event tells: the message was never wanted, or the person is nobody's business any more."""
-
-HandOver = Callable[["Ready"], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ class Ready:
 
 
 class Sender:
-    """Runs one lane. `hand_over` is the provider."""
+    """Runs one lane."""
 
     def __init__(
-        self, lane: Lane, *, workshop: Workshop, sources: Sources, renderer: Renderer, hand_over: HandOver,
+        self, lane: Lane, *, workshop: Workshop, sources: Sources, renderer: Renderer, providers: Providers,
         contact_key: str, batch: int, at_once: int, lease_seconds: float, timeout_seconds: float, name: str,
         can_look_up: bool = False,
     ) -> None:  # fmt: skip
@@ -83,7 +83,7 @@ class Sender:
         self._workshop = workshop
         self._sources = sources
         self._renderer = renderer
-        self._hand_over = hand_over
+        self._providers = providers
         self._contact_key = contact_key
         self._batch = batch
         self._lease_seconds = lease_seconds
@@ -91,9 +91,14 @@ class Sender:
         self._free = asyncio.Semaphore(at_once)
         self._name = name
         self._can_look_up = can_look_up
+        self._stopping = False
 
     async def run(self) -> None:
-        """Send until cancelled: at once while there is more, else five times a second."""
+        """Send until cancelled: at once while there is more, else five times a second.
+
+        Cancelled in the middle of a batch it begins no other hand-over, and ends after writing down what came of those
+        under way: a deploy leaves nothing unknown.
+        """
         while True:
             if not await self.send_batch():
                 await asyncio.sleep(0.2)
@@ -102,8 +107,11 @@ class Sender:
         """Take one batch as far as it goes; returns how many were claimed."""
         if self.lane.deliveries == ("bulk",) and await self.bulk_paused():
             return 0
+        room = self._providers.room(self._batch)
+        if not room:
+            return 0
         claimed = await messages.claim(
-            self._workshop.pool, self._name, self.lane.channel, self.lane.deliveries, self._batch, self._lease_seconds
+            self._workshop.pool, self._name, self.lane.channel, self.lane.deliveries, room, self._lease_seconds
         )
         if not claimed:
             return 0
@@ -111,10 +119,19 @@ class Sender:
         ready, unsent = await self._prepare(claimed, facts)
         cleared = await self._check(ready, unsent)
         if cleared:
-            begin_before = time.monotonic() + self._lease_seconds - self._timeout_seconds - MARGIN_SECONDS
-            answers = await asyncio.gather(*(self._in_turn(r, begin_before) for r in cleared))
-            await self._settle(list(zip(cleared, answers, strict=True)))
+            handing = asyncio.ensure_future(self._hand_over_all(cleared))
+            try:
+                await asyncio.shield(handing)
+            except asyncio.CancelledError:
+                self._stopping = True
+                await handing
+                raise
         return len(claimed)
+
+    async def _hand_over_all(self, cleared: Sequence[Ready]) -> None:
+        begin_before = time.monotonic() + self._lease_seconds - self._timeout_seconds - MARGIN_SECONDS
+        answers = await asyncio.gather(*(self._in_turn(r, begin_before) for r in cleared))
+        await self._settle_at_last(list(zip(cleared, answers, strict=True)))
 
     async def bulk_paused(self) -> bool:
         """Whether too much of the last day's bulk mail bounced or was called spam."""
@@ -125,11 +142,13 @@ class Sender:
 
     async def _in_turn(self, ready: Ready, begin_before: float) -> Answer:
         async with self._free:
+            if self._stopping:
+                return Answer("temporary", "stopping", retry_after_seconds=0)
             if time.monotonic() > begin_before:
                 # The lease could end before the answer comes, and recovery would take it for lost.
                 return Answer("temporary", "too_slow")
             with metrics.HAND_OVER_SECONDS.labels(self.lane.name).time():
-                answer = await self._hand_over(ready)
+                answer = await self._providers.hand_over(ready)
         metrics.HAND_OVERS.labels(self.lane.name, answer.outcome).inc()
         return answer
 
@@ -254,6 +273,19 @@ class Sender:
         contacts = sorted({(r.address_hash, r.contact.current_id, r.rendered.language) for r in cleared})
         await people.note_contacts(work.connection, contacts, work.now)
 
+    async def _settle_at_last(self, answered: Sequence[tuple[Ready, Answer]]) -> None:
+        """What the provider said must not be lost to an outage of the database: without it all would be unknown."""
+        pause = 0.2
+        while True:
+            try:
+                return await self._settle(answered)
+            except TRANSIENT as fault:
+                log.warning("settling_put_off", messages=len(answered), error=type(fault).__name__)
+                if self._stopping:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
     async def _settle(self, answered: Sequence[tuple[Ready, Answer]]) -> None:
         async with self._workshop.begin() as work:
             settled = []
@@ -264,7 +296,9 @@ class Sender:
                     tries=message.tries + 1, hands=hands, now=work.now,
                     retry_after_seconds=answer.retry_after_seconds, can_look_up=self._can_look_up,
                 )  # fmt: skip
-                settled.append(Settled(message.id, hands, after.state, after.reason, after.due_at, answer.provider_id))
+                settled.append(
+                    Settled(message.id, message.tries + 1, after.state, after.reason, after.due_at, answer.provider_id)
+                )
             rows = await messages.mark_settled(work.connection, settled)
             _tell(work, rows)
             bounced = {r.message.id for r, answer in answered if answer.bounced}

@@ -1,5 +1,6 @@
 """Text messages by HTTP, neutral of the provider: POST {to, from, body, client_reference}, GET ?client_reference=."""
 
+import asyncio
 import datetime as dt
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -21,9 +22,10 @@ class SmsGateway:
     ) -> None:  # fmt: skip
         self._url = url
         self._sender = sender
+        self._timeout_seconds = timeout_seconds
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=timeout_seconds,
+            timeout=httpx.Timeout(timeout_seconds, connect=timeout_seconds / 2, pool=timeout_seconds / 2),
             limits=httpx.Limits(max_connections=8),
             transport=transport,
         )
@@ -32,24 +34,29 @@ class SmsGateway:
         """Hand one text over; never raises for what the provider or the network does."""
         request = {"to": to, "from": self._sender, "body": body, "client_reference": client_reference}
         try:
-            answer = await self._client.post(self._url, json=request)
+            # The client's own time-outs are for each read: an answer that trickles in would never meet them.
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._client.post(self._url, json=request)
         except _NOT_REACHED as error:
-            return Answer("temporary", type(error).__name__.lower())
+            return Answer("temporary", type(error).__name__.lower(), provider_failed=True)
+        except TimeoutError:
+            return Answer("unknown", "timeout", provider_failed=True)
         except httpx.HTTPError as error:
-            return Answer("unknown", type(error).__name__.lower())
+            return Answer("unknown", type(error).__name__.lower(), provider_failed=True)
         if answer.status_code in (200, 201, 202):
             return Answer("accepted", provider_id=_id_of(answer))
         if answer.status_code == 429:
             return Answer("temporary", "http_429", retry_after_seconds=_retry_after(answer))
         if answer.status_code >= 500:
-            return Answer("unknown", f"http_{answer.status_code}")
+            return Answer("unknown", f"http_{answer.status_code}", provider_failed=True)
         return Answer("rejected", f"http_{answer.status_code}")
 
     async def look_up(self, client_reference: str) -> tuple[Literal["taken", "absent", "no_answer"], str | None]:
         """Whether the provider has a text under that reference, and its id there."""
         try:
-            answer = await self._client.get(self._url, params={"client_reference": client_reference})
-        except httpx.HTTPError:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._client.get(self._url, params={"client_reference": client_reference})
+        except (httpx.HTTPError, TimeoutError):
             return "no_answer", None
         if answer.status_code == 200:
             return "taken", _id_of(answer)

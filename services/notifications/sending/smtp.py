@@ -73,7 +73,7 @@ class SmtpPool:
         except _Failed as failed:
             return failed.answer
         except TimeoutError:
-            return Answer("unknown" if body_under_way[0] else "temporary", "timeout")
+            return Answer("unknown" if body_under_way[0] else "temporary", "timeout", provider_failed=True)
 
     async def _hand_over(self, mail: Mail, body_under_way: list[bool]) -> Answer:
         connection = await self._begin(mail)
@@ -86,7 +86,7 @@ class SmtpPool:
             keep = refused.code != 421
             return _refusal(refused)
         except (SMTPException, OSError) as error:
-            raise _Failed(Answer("unknown", _code_of(error))) from None
+            raise _Failed(Answer("unknown", _code_of(error), provider_failed=True)) from None
         finally:
             connection.used += 1
             self._put_back(connection, keep)
@@ -111,7 +111,7 @@ class SmtpPool:
             except (SMTPException, OSError, RuntimeError) as error:
                 if reused:
                     continue
-                raise _Failed(Answer("temporary", _code_of(error))) from None
+                raise _Failed(Answer("temporary", _code_of(error), provider_failed=True)) from None
             finally:
                 if not started:
                     connection.client.close()
@@ -125,9 +125,9 @@ class SmtpPool:
             opened = True
         except SMTPResponseException as refused:
             # Whatever the relay host says to us before a recipient is named is not about the recipient.
-            raise _Failed(Answer("temporary", f"smtp_{refused.code}")) from None
+            raise _Failed(Answer("temporary", f"smtp_{refused.code}", provider_failed=True)) from None
         except (SMTPException, OSError) as error:
-            raise _Failed(Answer("temporary", _code_of(error))) from None
+            raise _Failed(Answer("temporary", _code_of(error), provider_failed=True)) from None
         finally:
             if not opened:
                 client.close()
@@ -152,7 +152,8 @@ class SmtpPool:
 
 def _refusal(refused: SMTPResponseException) -> Answer:
     if 400 <= refused.code < 500:
-        return Answer("temporary", f"smtp_{refused.code}")
+        # 421 is said of the host, the others of this recipient or this message.
+        return Answer("temporary", f"smtp_{refused.code}", provider_failed=refused.code == 421)
     enhanced = _ENHANCED.search(refused.message)
     bounced = enhanced is not None and enhanced[1] in _NO_SUCH_ADDRESS
     return Answer("rejected", "bounced" if bounced else f"smtp_{refused.code}", bounced=bounced)

@@ -1,6 +1,7 @@
 """What runs beside the lanes: taking over what a dead sender left, asking after unknown texts, purging, counting."""
 
 import asyncio
+from collections.abc import Sequence
 
 from services.notifications import metrics
 from services.notifications.domain import sending as rules
@@ -15,11 +16,11 @@ log = get_logger("notifications.upkeep")
 
 
 class Upkeep:
-    """`gateway` is None where no text can be sent, or none can be looked up."""
+    """`gateways` are the text providers that can be asked; none where no text can be sent, or none looked up."""
 
-    def __init__(self, workshop: Workshop, gateway: SmsGateway | None, body_days: int) -> None:
+    def __init__(self, workshop: Workshop, gateways: Sequence[SmsGateway], body_days: int) -> None:
         self._workshop = workshop
-        self._gateway = gateway
+        self._gateways = gateways
         self._body_days = body_days
 
     async def run_recovery(self) -> None:
@@ -46,9 +47,9 @@ class Upkeep:
             settled = []
             for row in lost:
                 due_at = rules.when_unknown_is_due(
-                    row["channel"], row["delivery"], row["hands"], work.now, can_look_up=self._gateway is not None
+                    row["channel"], row["delivery"], row["hands"], work.now, can_look_up=bool(self._gateways)
                 )
-                settled.append(Settled(row["id"], row["hands"], "unknown", "sender_lost", due_at, None))
+                settled.append(Settled(row["id"], row["tries"], "unknown", "sender_lost", due_at, None))
             if settled:
                 log.warning("hand_overs_lost", messages=len(settled))
                 await messages.mark_settled(connection, settled)
@@ -56,18 +57,19 @@ class Upkeep:
         return len(lost)
 
     async def look_up(self) -> int:
-        """Ask the text provider what became of unknown texts; what it never got is queued again."""
-        if self._gateway is None:
+        """Ask the text providers what became of unknown texts; what none of them got is queued again."""
+        if not self._gateways:
             return 0
         rows = await self._workshop.pool.fetch(messages.TAKE_LOOKUPS)
         for row in rows:
-            found, provider_id = await self._gateway.look_up(str(row["id"]))
+            said = [await gateway.look_up(str(row["id"])) for gateway in self._gateways]
+            found, provider_id = min(said, key=lambda one: ("taken", "no_answer", "absent").index(one[0]))
             if found == "no_answer":
                 continue
             async with self._workshop.begin() as work:
                 state, due_at = ("accepted", None) if found == "taken" else ("queued", work.now)
                 done = await messages.mark_settled(
-                    work.connection, [Settled(row["id"], row["hands"], state, "looked_up", due_at, provider_id)]
+                    work.connection, [Settled(row["id"], row["tries"], state, "looked_up", due_at, provider_id)]
                 )
                 for message in done:
                     if state == "accepted":

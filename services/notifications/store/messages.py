@@ -11,6 +11,7 @@ from shared.db import Connection, Pool
 
 Row: TypeAlias = Mapping[str, Any]
 Database: TypeAlias = "Connection | Pool"
+_AFTER_ALL = UUID(int=2**128 - 1)
 
 # What the event caused is there once, however often the event comes: messages_once_uq.
 INSERT_MESSAGES = """
@@ -64,13 +65,14 @@ MARK_UNSENT = """
     RETURNING messages.id, person_id, template, channel, messages.state, messages.reason, correlation_id
 """
 
-# After a hand-over. A late answer still settles what recovery called unknown, but never a later hand-over.
+# After a hand-over. A late answer still settles what recovery called unknown, but never a later hand-over: each has
+# its number among the tries, which never goes back.
 MARK_SETTLED = """
     UPDATE messages SET state = new.state, reason = new.reason, due_at = new.due_at, provider_id = new.provider_id,
            hands = messages.hands - (new.state = 'queued')::int, claimed_by = NULL, lease_until = NULL
     FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[], $6::text[])
-         AS new (id, hands, state, reason, due_at, provider_id)
-    WHERE messages.id = new.id AND messages.hands = new.hands AND messages.state IN ('handing', 'unknown')
+         AS new (id, tries, state, reason, due_at, provider_id)
+    WHERE messages.id = new.id AND messages.tries = new.tries AND messages.state IN ('handing', 'unknown')
     RETURNING messages.id, person_id, template, channel, messages.state, messages.reason, correlation_id,
               contact_hash, delivery
 """
@@ -81,7 +83,8 @@ RELEASE_EXPIRED = """
     WHERE state = 'claimed' AND lease_until <= clock_timestamp()
 """
 LOCK_HANDING_EXPIRED = """
-    SELECT id, channel, delivery, hands FROM messages WHERE state = 'handing' AND lease_until <= clock_timestamp()
+    SELECT id, channel, delivery, hands, tries FROM messages
+    WHERE state = 'handing' AND lease_until <= clock_timestamp()
     ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED
 """
 # What is due among the unknown: an e-mail of class link or transactional, once. Served by messages_unknown_idx.
@@ -96,7 +99,7 @@ TAKE_LOOKUPS = """
     UPDATE messages SET due_at = business_now() + interval '5 minutes'
     WHERE id IN (SELECT id FROM messages WHERE state = 'unknown' AND due_at <= business_now() AND channel = 'sms'
                  ORDER BY due_at LIMIT 50 FOR UPDATE SKIP LOCKED)
-    RETURNING id, hands
+    RETURNING id, tries
 """
 PURGE_BODIES = """
     UPDATE messages SET body = NULL, subject = NULL
@@ -115,32 +118,57 @@ MARK_BY_OPERATOR = """
     UPDATE messages SET state = $2, reason = $3, due_at = $4, hands = CASE WHEN $2 = 'queued' THEN 0 ELSE hands END
     WHERE id = $1
 """
-# Newest first, by the time in the id; the id given is the last of the page before. Served by the primary key.
-FIND_MESSAGES = """
+# Newest first, by the time in the id; the id given is the last of the page before. Each is served by an index that
+# has its order: the primary key, messages_state_idx, messages_template_idx, messages_person_idx.
+FIND_NEWEST = """
+    SELECT id, person_id, template, channel, delivery, state, reason, due_at, created_at, handed_at, tries
+    FROM messages WHERE id < $1 ORDER BY id DESC LIMIT $2
+"""
+FIND_BY_STATE = """
+    SELECT id, person_id, template, channel, delivery, state, reason, due_at, created_at, handed_at, tries
+    FROM messages WHERE state = $3 AND ($4::text IS NULL OR template = $4) AND id < $1
+    ORDER BY state DESC, id DESC LIMIT $2
+"""
+FIND_BY_TEMPLATE = """
+    SELECT id, person_id, template, channel, delivery, state, reason, due_at, created_at, handed_at, tries
+    FROM messages WHERE template = $3 AND ($4::text IS NULL OR state = $4) AND id < $1
+    ORDER BY template DESC, id DESC LIMIT $2
+"""
+FIND_OF_PERSON = """
     SELECT id, person_id, template, channel, delivery, state, reason, due_at, created_at, handed_at, tries
     FROM messages
-    WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR template = $2)
-      AND ($3::uuid IS NULL OR person_id = $3) AND ($4::uuid IS NULL OR id < $4)
-    ORDER BY id DESC LIMIT $5
+    WHERE person_id = $3 AND ($4::text IS NULL OR state = $4) AND ($5::text IS NULL OR template = $5) AND id < $1
+    ORDER BY id DESC LIMIT $2
 """
-# Bounded: an outage must not be made worse by counting what it piled up.
+# The longest unknown first, with when they are acted on by themselves. Served by messages_unknown_idx.
+FIND_UNKNOWN = """
+    SELECT id, delivery, template, channel, reason, handed_at AS since, due_at, person_id, hands
+    FROM messages WHERE state = 'unknown' ORDER BY due_at DESC NULLS FIRST, id LIMIT $1
+"""
+# Bounded and in the order of an index, so that the planner never reads the whole table for a rare state: an outage
+# must not be made worse by counting what it piled up. Served by messages_state_idx.
 COUNT_STATES = """
-    SELECT state, (SELECT count(*) FROM (SELECT 1 FROM messages WHERE messages.state = states.state LIMIT 10000) b) AS n
+    SELECT state, (SELECT count(*) FROM (SELECT 1 FROM messages WHERE messages.state = states.state
+                                         ORDER BY messages.state, id LIMIT 10000) b) AS n
     FROM unnest(ARRAY['queued','deferred','claimed','handing','unknown','accepted','rejected','dropped'])
          AS states (state)
 """
+# Served by messages_due_idx, which has each channel and class in the order of due_at, and by messages_unknown_idx.
 GAUGES = """
-    SELECT delivery,
-           (SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.delivery = d.delivery
-                                  AND state IN ('queued', 'deferred') LIMIT 10000) b) AS queued,
-           (SELECT count(*) FROM (SELECT 1 FROM messages m WHERE m.delivery = d.delivery
-                                  AND state = 'unknown' LIMIT 10000) b) AS unknown,
-           coalesce(extract(epoch FROM business_now() - (SELECT min(due_at) FROM messages m
-                    WHERE m.delivery = d.delivery AND m.channel IN ('email', 'sms')
-                      AND state IN ('queued', 'deferred'))), 0) AS oldest
+    SELECT d.delivery, sum(queue.queued)::int AS queued, max(queue.oldest) AS oldest,
+           coalesce(max(lost.n), 0) AS unknown
     FROM unnest(ARRAY['link', 'transactional', 'bulk']) AS d (delivery)
+    CROSS JOIN unnest(ARRAY['email', 'sms']) AS c (channel)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS queued, coalesce(extract(epoch FROM business_now() - min(due_at)), 0) AS oldest
+        FROM (SELECT due_at FROM messages m WHERE m.channel = c.channel AND m.delivery = d.delivery
+                AND state IN ('queued', 'deferred') ORDER BY due_at LIMIT 10000) AS bounded) AS queue
+    LEFT JOIN (SELECT delivery, count(*) AS n
+               FROM (SELECT delivery FROM messages WHERE state = 'unknown' ORDER BY due_at LIMIT 10000) AS bounded
+               GROUP BY delivery) AS lost USING (delivery)
+    GROUP BY d.delivery
 """
-# The last day's bulk mail and what came of it.
+# The last day's bulk mail and what came of it. Served by messages_recent_bulk_idx.
 COUNT_RECENT_BULK = """
     SELECT count(*) AS sent,
            count(*) FILTER (WHERE state = 'rejected' AND reason = 'bounced') AS bounced,
@@ -151,7 +179,7 @@ COUNT_RECENT_BULK = """
     FROM (SELECT state, reason, contact_hash, handed_at FROM messages
           WHERE channel = 'email' AND delivery = 'bulk' AND state IN ('accepted', 'rejected')
             AND handed_at > business_now() - interval '1 day'
-          ORDER BY id DESC LIMIT 2000) AS recent
+          ORDER BY handed_at DESC LIMIT 2000) AS recent
 """
 
 
@@ -218,10 +246,10 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What came of the hand-over number `hands`."""
+    """What came of the hand-over that was try number `tries`."""
 
     id: UUID
-    hands: int
+    tries: int
     state: str
     reason: str | None
     due_at: dt.datetime | None
@@ -273,7 +301,7 @@ async def mark_unsent(connection: Connection, unsent: Sequence[Unsent], sender: 
 
 async def mark_settled(connection: Connection, settled: Sequence[Settled]) -> list[Row]:
     """Write down what came of hand-overs; returns the rows that it changed."""
-    names = ("id", "hands", "state", "reason", "due_at", "provider_id")
+    names = ("id", "tries", "state", "reason", "due_at", "provider_id")
     columns = [[getattr(message, name) for message in settled] for name in names]
     return list(await connection.fetch(MARK_SETTLED, *columns))
 
@@ -289,4 +317,18 @@ async def find_messages(
     before: UUID | None, limit: int,
 ) -> list[Row]:  # fmt: skip
     """A page of the log."""
-    return list(await connection.fetch(FIND_MESSAGES, state, template, person_id, before, limit))
+    below = before or _AFTER_ALL
+    if person_id is not None:
+        rows = await connection.fetch(FIND_OF_PERSON, below, limit, person_id, state, template)
+    elif state is not None and (template is None or state != "accepted"):
+        rows = await connection.fetch(FIND_BY_STATE, below, limit, state, template)
+    elif template is not None:
+        rows = await connection.fetch(FIND_BY_TEMPLATE, below, limit, template, state)
+    else:
+        rows = await connection.fetch(FIND_NEWEST, below, limit)
+    return list(rows)
+
+
+async def find_unknown(connection: Database, limit: int) -> list[Row]:
+    """Messages whose hand-over ended unknown."""
+    return list(await connection.fetch(FIND_UNKNOWN, limit))

@@ -96,11 +96,12 @@ class Why(BaseModel):
 
 
 class Decision(BaseModel):
-    """What an operator decides about an unknown message; `retry` may send it twice."""
+    """What an operator decides about an unknown message, and why; `retry` may send it twice."""
 
     model_config = ConfigDict(extra="forbid")
 
     decision: Literal["accepted", "retry", "drop"]
+    reason: str | None = None
 
 
 def _pages(request: Request) -> Pages:
@@ -290,11 +291,15 @@ async def message_page(request: Request, message_id: UUID, _staff: Staff) -> Res
     )
 
 
+def _actor(staff: Principal) -> UUID:
+    return staff.account_id or staff.person_id
+
+
 @router.post("/v1/messages/{message_id}/settle", status_code=204, summary="Decide what became of an unknown message")
 async def settle_json(request: Request, message_id: UUID, decision: Decision, staff: Staff) -> None:
     """`accepted`: it arrived. `retry`: send it again, though it may come twice. `drop`: leave it."""
     async with _workshop(request).begin(request.state.correlation_id) as work:
-        await actions.settle(work, staff, message_id, decision.decision)
+        await actions.settle(work, _actor(staff), message_id, decision.decision, decision.reason)
 
 
 @router.post("/messages/{message_id}/settle", summary="Decide what became of an unknown message")
@@ -305,5 +310,5 @@ async def settle_page(
     if decision not in ("accepted", "retry", "drop"):
         raise Rejected("invalid", _("Use one of the three buttons on the message’s page."), status=422)
     async with _workshop(request).begin(request.state.correlation_id) as work:
-        await actions.settle(work, staff, message_id, decision)  # type: ignore[arg-type]
+        await actions.settle(work, _actor(staff), message_id, decision)  # type: ignore[arg-type]
     return RedirectResponse(f"/messages/{message_id}", status_code=303)

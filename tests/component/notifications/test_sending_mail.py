@@ -271,15 +271,15 @@ async def test_crash_after_handing_is_unknown_and_goes_by_class(
     person = await know(station)
     await deliver(station.service, event_of(person))
     sender = station.sender(lane)
-    hand_over = sender._hand_over
+    hand_over = sender._providers.hand_over
 
     async def die(_ready: Any) -> Any:
         raise Killed
 
-    sender._hand_over = die
+    sender._providers.hand_over = die  # type: ignore[method-assign, assignment]
     with pytest.raises(Killed):
         await sender.send_batch()
-    sender._hand_over = hand_over
+    sender._providers.hand_over = hand_over  # type: ignore[method-assign]
     assert [row[2] for row in await station.states()] == ["handing"]
     await station.upkeep.recover()
     await station.send()
@@ -350,13 +350,13 @@ async def test_bulk_that_is_stuck_does_not_hold_up_a_link(station: Station) -> N
     person = await know(station)
     await deliver(station.service, *(invited(each) for each in crowd), signed_up(person, known=True))
     sender, gate = station.sender("bulk"), asyncio.Event()
-    hand_over = sender._hand_over
+    hand_over = sender._providers.hand_over
 
     async def stuck(ready: Any) -> Any:
         await gate.wait()
         return await hand_over(ready)
 
-    sender._hand_over = stuck
+    sender._providers.hand_over = stuck  # type: ignore[method-assign]
     bulk = asyncio.create_task(station.send("bulk"))
     await station.send("link")
     assert [address for address, _mail in station.relay_host.taken] == [contact(person).email]
