@@ -3,12 +3,16 @@
 import asyncio
 import datetime as dt
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from services.notifications.actions import COMMAND_LINE, settle
 from services.notifications.app import SERVICE
+from services.notifications.sending.answers import Answer
+from services.notifications.sending.sender import MARGIN_SECONDS, Sender
 from shared.events import Event, notifications
 from shared.events.matching import CallMissed, IntroCallMissed
 from tests.component.notifications.conftest import Outside, RelayHost, Station, settings_for
@@ -415,3 +419,152 @@ async def test_loops_send_what_arrives_and_end_when_cancelled(station: Station) 
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(end) for end in ended} == {asyncio.CancelledError}
+
+
+async def test_stop_in_the_middle_of_a_batch_leaves_nothing_unknown(station: Station) -> None:
+    """A deploy ends senders by cancelling them: what is under way is written down, the rest is not begun."""
+    people = [await know(station) for _ in range(40)]
+    await deliver(station.service, *(invited(person) for person in people))
+    sender, under_way, gate = station.sender("bulk"), asyncio.Event(), asyncio.Event()
+    hand_over = sender._providers.hand_over
+
+    async def slow(ready: Any) -> Any:
+        answer = await hand_over(ready)
+        under_way.set()
+        await gate.wait()
+        return answer
+
+    sender._providers.hand_over = slow  # type: ignore[method-assign]
+    running_lane = asyncio.create_task(sender.run())
+    await under_way.wait()
+    running_lane.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running_lane
+    states = [row[2] for row in await station.states()]
+    taken = len(station.relay_host.taken)
+    assert (states.count("accepted"), states.count("queued")) == (taken, 40 - taken)
+    assert 0 < taken < 40
+    sender._providers.hand_over, sender._stopping = hand_over, False  # type: ignore[method-assign]
+    await station.send("bulk")
+    assert [len(station.relay_host.to(person)) for person in people] == [1] * 40
+
+
+async def test_what_the_host_said_outlives_an_outage_of_the_database(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await know(station)
+    await deliver(station.service, invited(person))
+    sender, failures = station.sender("bulk"), 0
+    settle = sender._settle
+
+    async def away_at_first(answered: Any) -> None:
+        nonlocal failures
+        if failures < 2:
+            failures += 1
+            raise ConnectionRefusedError
+        await settle(answered)
+
+    monkeypatch.setattr(sender, "_settle", away_at_first)
+    await sender.send_batch()
+    assert (failures, await station.states()) == (2, [("intro_invitation", "email", "accepted", None)])
+
+
+async def test_late_word_on_an_early_hand_over_never_settles_a_later_one(station: Station) -> None:
+    """The first sender hung past its lease; the message was sent again by an operator and is under way anew."""
+    person = await know(station)
+    await deliver(station.service, invited(person))
+    sender, under_way, gate = station.sender("bulk"), asyncio.Event(), asyncio.Event()
+    hand_over = sender._providers.hand_over
+
+    async def hangs(_ready: Any) -> Any:
+        under_way.set()
+        await gate.wait()
+        return Answer("temporary", "too_slow")
+
+    sender._providers.hand_over = hangs  # type: ignore[method-assign, assignment]
+    first = asyncio.create_task(sender.send_batch())
+    await under_way.wait()
+    await station.database.execute("UPDATE messages SET lease_until = clock_timestamp()")
+    await station.upkeep.recover()
+    ((message, state),) = await station.database.fetch("SELECT id, state FROM messages")
+    assert state == "unknown"
+    async with station.service.context.workshop.begin() as work:
+        await settle(work, COMMAND_LINE, message, "retry", "The host never saw it")
+    other = Sender(**_like(sender), name="other")
+    second_under_way, second_gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(ready: Any) -> Any:
+        second_under_way.set()
+        await second_gate.wait()
+        return await hand_over(ready)
+
+    other._providers = SimpleNamespace(room=lambda batch: batch, hand_over=slow)  # type: ignore[assignment]
+    second = asyncio.create_task(other.send_batch())
+    await second_under_way.wait()
+    gate.set()
+    await first
+    assert await station.database.fetch("SELECT state, hands FROM messages") == [("handing", 1)]
+    second_gate.set()
+    await second
+    assert await station.states() == [("intro_invitation", "email", "accepted", None)]
+    assert len(station.relay_host.to(person)) == 1
+
+
+def _like(sender: Sender) -> dict[str, Any]:
+    """What another process would make its sender of."""
+    return {
+        "lane": sender.lane, "workshop": sender._workshop, "sources": sender._sources, "renderer": sender._renderer,
+        "providers": sender._providers, "contact_key": sender._contact_key, "batch": sender._batch, "at_once": 4,
+        "lease_seconds": sender._lease_seconds, "timeout_seconds": sender._timeout_seconds,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event_of", "copies"), [(signed_up, 2), (confirmed, 2), (invited, 1)], ids=["link", "transactional", "bulk"]
+)
+async def test_sender_that_sleeps_past_its_lease_in_mid_batch_keeps_the_rule_of_the_class(
+    station: Station, event_of: Any, copies: int
+) -> None:
+    """A hand-over that outlives its lease is taken for lost by another process; nothing left of the batch is begun
+    late, so no class gets more copies than its rule says."""
+    people = [await know(station) for _ in range(12)]
+    await deliver(station.service, *(event_of(person) for person in people))
+    lane = {signed_up: "link", confirmed: "transactional", invited: "bulk"}[event_of]
+    sender, taken, gate = station.sender(lane), asyncio.Event(), asyncio.Event()
+    hand_over = sender._providers.hand_over
+    sender._free = asyncio.Semaphore(3)
+    sender._lease_seconds = sender._timeout_seconds + MARGIN_SECONDS + 0.3
+
+    async def hangs_after_it_was_taken(ready: Any) -> Any:
+        answer = await hand_over(ready)
+        if len(station.relay_host.taken) >= 3:
+            taken.set()
+        await gate.wait()
+        return answer
+
+    sender._providers.hand_over = hangs_after_it_was_taken  # type: ignore[method-assign]
+    asleep = asyncio.create_task(sender.send_batch())
+    await taken.wait()
+    await station.database.execute("UPDATE messages SET lease_until = clock_timestamp()")
+    other = Sender(**_like(sender), name="other")
+    other._lease_seconds = 90
+    other._providers = SimpleNamespace(room=lambda batch: batch, hand_over=hand_over)  # type: ignore[assignment]
+    for _ in range(3):
+        await station.upkeep.recover()
+        while await other.send_batch():
+            pass
+        await station.database.advance_clock(dt.timedelta(minutes=16))
+    await asyncio.sleep(0.4)
+    gate.set()
+    await asleep
+    for _ in range(2):
+        await station.upkeep.recover()
+        while await other.send_batch():
+            pass
+        await station.database.advance_clock(dt.timedelta(minutes=16))
+    counts = [len(station.relay_host.to(person)) for person in people]
+    assert sorted(set(counts)) == ([1] if copies == 1 else [1, 2])
+    assert counts.count(2) == (0 if copies == 1 else 3)
+    assert {row[2] for row in await station.states()} == {"accepted"}
