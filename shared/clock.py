@@ -27,6 +27,12 @@ async def advance(connection: Connection, span: timedelta) -> timedelta:
     return ahead
 
 
+async def reach(connection: Connection, ahead: timedelta) -> timedelta:
+    """Set the clock so far ahead, as the owning role, but never back; returns the offset that holds now."""
+    holds: timedelta = await connection.fetchval("UPDATE clock SET ahead = greatest(ahead, $1) RETURNING ahead", ahead)
+    return holds
+
+
 async def refuse_in_production(pool: Pool, environment: str) -> None:
     """Raise `RuntimeError` if the clock was moved where it must not be."""
     ahead = await pool.fetchval("SELECT ahead FROM clock")

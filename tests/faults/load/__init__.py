@@ -3,7 +3,7 @@
     python -m tests.faults.load --endpoints FILE --journals DIR --seed S --people N --walkers M
         [--rate R]          sign-ups offered per second (Poisson; default 50); 0 offers all at once
         [--mailbox URL]     where mails are read (the sinks' address); default: the stack's own mailbox
-        [--inbound-token T] credential of /sms/inbound (or NOTIFICATIONS_SMS_INBOUND_TOKEN); without it nobody texts STOP
+        [--inbound-token T] credential of /sms/inbound, or NOTIFICATIONS_SMS_INBOUND_TOKEN; without, nobody texts STOP
         [--webhook URL]     an administrator subscribes this address before the walk
         [--patience S]      how long one intent, and one step of a walker, is tried again (default 180)
         [--program FILE]    the stack's program (default HUSTINGS_PROGRAM, else programs/org_2025.toml)
@@ -21,3 +21,7 @@ Importable: `await run(Settings(...)) -> Summary`; `Summary.ok`.
 Answers: `ack` is 202, or the thank-you page of the form; `nack` is any other final refusal (4xx, not 429); everything
 else (429, 5xx, a connection that failed or timed out) is `unknown` and sent again with the same intent.
 """
+
+from tests.faults.load.run import Settings, Summary, run
+
+__all__ = ["Settings", "Summary", "run"]
