@@ -53,6 +53,14 @@ test: $(STAMP) ## Pass every test, with a real Kafka, PostgreSQL and browser
 	@deploy/browser.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: faults
+faults: $(STAMP) ## Break the system in every way we know (FAULT=broker_away SEED=7 PEOPLE=1000)
+	@$(BIN)/python -m tests.faults run $(if $(FAULT),--fault $(FAULT),) $(if $(SEED),--seed $(SEED),) $(if $(PEOPLE),--people $(PEOPLE),)
+
+.PHONY: campaign
+campaign: $(STAMP) ## Rows and seeds until so many people have signed up (PEOPLE=100000); adds to the tally
+	@$(BIN)/python -m tests.faults campaign $(if $(PEOPLE),--people $(PEOPLE),) $(if $(EACH),--each $(EACH),)
+
 .PHONY: unit
 unit: $(STAMP) ## The tests without I/O
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -122,13 +122,22 @@ class Link:
                 asyncio.create_task(self._forward(connection, reader, connection.server, to_server=True)),
                 asyncio.create_task(self._forward(connection, server_reader, writer, to_server=False)),
             )
-            await asyncio.gather(*both, return_exceptions=True)
+            if any(isinstance(end, Exception) for end in await self._ends(both)):
+                connection.reset()
         finally:
             self.connections.discard(connection)
             for side in (writer, connection.server):
                 if side is not None:
                     with contextlib.suppress(OSError):
                         side.close()
+
+    async def _ends(self, both: Sequence[asyncio.Task[None]]) -> list[BaseException | None]:
+        """Wait for both directions; when one breaks, the other end is told at once."""
+        done, waiting = await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return [task.exception() for task in done]
 
     async def _forward(
         self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool

@@ -1,9 +1,11 @@
 """Each mode of the proxy does to a connection what it is named for."""
 
 import asyncio
+import socket
+import struct
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +15,7 @@ from tests.faults.proxy import Proxy
 from tests.harness import ROOT
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -25,10 +28,10 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @asynccontextmanager
-async def proxied() -> AsyncIterator[tuple[Proxy, int]]:
-    """An echo server behind a proxy process: the proxy's control and its port."""
+async def proxied(answer: Answer = echo) -> AsyncIterator[tuple[Proxy, int]]:
+    """A server behind a proxy process: the proxy's control and its port."""
     target, control, port = choose_port(), choose_port(), choose_port()
-    server = await asyncio.start_server(echo, "127.0.0.1", target)
+    server = await asyncio.start_server(answer, "127.0.0.1", target)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults.proxy", "--control", str(control), f"echo={port}:{target}"),
         cwd=ROOT,
@@ -121,6 +124,21 @@ async def test_delay_makes_answers_late_and_keeps_their_order() -> None:
         assert time.monotonic() - began >= 0.4, "late there, and late back"
         assert await said(streams, b"two") == b"two"
         streams[1].close()
+
+
+async def test_reset_by_the_server_reaches_the_client() -> None:
+    async def abort(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async with proxied(abort) as (_proxy, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hello")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(1024), 10)
+        writer.close()
 
 
 async def test_unknown_mode_is_refused() -> None:
