@@ -24,25 +24,34 @@ $(STAMP): $(REQUIREMENTS)
 .PHONY: install
 install: $(STAMP) ## Make the virtual environment with pinned, hashed packages
 
+# HUSTINGS_STACK=embedded|docker chooses how the system runs here; deploy/stack.py says what happens without it.
 .PHONY: up
 up: $(STAMP) ## Run the whole system here and print its addresses
-	@$(BIN)/python -m deploy.embedded up
+	@$(BIN)/python -m deploy.stack up
 
 .PHONY: down
 down: $(STAMP) ## Stop the system; its data stays
-	@$(BIN)/python -m deploy.embedded down
+	@$(BIN)/python -m deploy.stack down
 
 .PHONY: reset
 reset: $(STAMP) ## Stop the system and wipe its data
-	@$(BIN)/python -m deploy.embedded reset $(if $(YES),--yes,)
+	@$(BIN)/python -m deploy.stack reset $(if $(YES),--yes,)
 
 .PHONY: status
 status: $(STAMP) ## Show the processes of the running system
-	@$(BIN)/python -m deploy.embedded status
+	@$(BIN)/python -m deploy.stack status
 
 .PHONY: logs
 logs: $(STAMP) ## Show the logs (NAME=signup FOLLOW=1)
-	@$(BIN)/python -m deploy.embedded logs $(NAME) $(if $(FOLLOW),-f,)
+	@$(BIN)/python -m deploy.stack logs $(NAME) $(if $(FOLLOW),-f,)
+
+.PHONY: images
+images: $(STAMP) ## Build the images of the services (needs Docker)
+	@$(BIN)/python -m deploy.images.build
+
+.PHONY: base-images
+base-images: $(STAMP) ## Make the base images here, where no registry can be reached (needs root on Debian)
+	@$(BIN)/python -m deploy.images.base
 
 .PHONY: demo
 demo: $(STAMP) ## Send a crowd through the running system (PEOPLE=300 VOLUNTEERS=40 SEED=2017)

@@ -28,10 +28,15 @@ def fail(sentence: str) -> typer.Exit:
     return typer.Exit(1)
 
 
+def endpoints_path() -> Path:
+    """HUSTINGS_ENDPOINTS, or `endpoints.json` in HUSTINGS_HOME."""
+    home = Path(os.environ.get("HUSTINGS_HOME", ".hustings"))
+    return Path(os.environ.get("HUSTINGS_ENDPOINTS", home / "endpoints.json"))
+
+
 def endpoints() -> Endpoints:
     """Read the file, or end with a sentence that says what to do."""
-    home = Path(os.environ.get("HUSTINGS_HOME", ".hustings"))
-    path = Path(os.environ.get("HUSTINGS_ENDPOINTS", home / "endpoints.json"))
+    path = endpoints_path()
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,24 +1,17 @@
 """`hustings staff`: accounts of the organization. There is no default account."""
 
-import subprocess
 from typing import Annotated
 
 import typer
 
-from cli.endpoints import endpoints
-from deploy.embedded.postgres import ServiceDatabase
-from deploy.embedded.stack import Stack
+from cli.inside import run_inside
 
 app = typer.Typer(help="Open, list and close accounts.", no_args_is_help=True)
 
 
 def run_in_signup(arguments: list[str]) -> int:
-    """Run the signup service's own account command with the running stack's settings."""
-    known = endpoints()
-    database = ServiceDatabase(owner_dsn=known.owner_dsn["signup"], dsn=known.dsn["signup"])
-    spec = Stack.from_environment().service("signup", known.kafka, database)
-    command = [spec.argv[0], "-m", "services.signup.staff", *arguments]
-    return subprocess.run(command, env=dict(spec.env), cwd=spec.cwd, check=False).returncode
+    """Run the signup service's own account command with the running system's settings."""
+    return run_inside("signup", "services.signup.staff", arguments)
 
 
 @app.command("add")

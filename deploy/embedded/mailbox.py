@@ -190,7 +190,7 @@ def _links(message: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(link.rstrip(".,;") for link in found))
 
 
-async def serve(directory: Path, smtp_port: int, http_port: int) -> None:
+async def serve(directory: Path, smtp_port: int, http_port: int, host: str = "127.0.0.1") -> None:
     """Runs until SIGTERM or SIGINT; what was being received is finished."""
     store = MailStore(directory)
     receiver = Receiver(store)
@@ -204,9 +204,9 @@ async def serve(directory: Path, smtp_port: int, http_port: int) -> None:
             enable_SMTPUTF8=True,
         )
 
-    smtp = await asyncio.get_running_loop().create_server(session, "127.0.0.1", smtp_port, backlog=512)
+    smtp = await asyncio.get_running_loop().create_server(session, host, smtp_port, backlog=512)
     config = uvicorn.Config(
-        create_app(store), host="127.0.0.1", port=http_port, log_level="warning", timeout_graceful_shutdown=5
+        create_app(store), host=host, port=http_port, log_level="warning", timeout_graceful_shutdown=5
     )
     try:
         await uvicorn.Server(config).serve()
@@ -218,9 +218,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.embedded.mailbox", description=__doc__)
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--http-port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (in a container: 0.0.0.0)")
     parser.add_argument("--dir", type=Path, required=True, help="where the messages are kept")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.dir, arguments.smtp_port, arguments.http_port))
+    asyncio.run(serve(arguments.dir, arguments.smtp_port, arguments.http_port, arguments.host))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compile pyproject.toml into hashed requirements: one file per service for its image, one for development.
+"""Compile pyproject.toml into hashed requirements: one file per image, one for development.
 
 Files hold versions and hashes, never where a package came from.
 """
@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent / "pyproject.toml"
 FILES: dict[str, tuple[str, ...]] = {
     **{service: (service,) for service in SERVICES},
+    "mailbox": ("mailbox",),
     "dev": (*SERVICES, "embedded", "dev"),
 }
 
@@ -34,7 +35,7 @@ def compile_file(name: str, extras: tuple[str, ...]) -> None:
 
 def main() -> None:
     """Compile every file, development's first."""
-    for name in ("dev", *SERVICES):
+    for name in ("dev", *SERVICES, "mailbox"):
         compile_file(name, FILES[name])
 
 

@@ -1,0 +1,188 @@
+"""`python -m deploy.compose`: the whole system on this machine by containers."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.compose.control import compose, compose_command, containers, wait_until_settled
+from deploy.compose.system import KEPT, ONCE, System
+from deploy.embedded.processes import StackError
+from deploy.embedded.stack import read_json
+from deploy.embedded.supervisor import parse_port
+from deploy.images.base import demand_bases
+from deploy.images.build import build_all
+from deploy.images.docker import demand_docker
+from shared.program import ProgramError, load
+from shared.settings import SERVICES
+
+SERVERS = ("postgres", "kafka", "mailbox")
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+out = Console(highlight=False)
+
+
+class Secret(StrEnum):
+    """Kinds of secrets that are renewed together."""
+
+    PASSWORDS = "passwords"
+    INTERNAL = "internal"
+    SESSIONS = "sessions"
+    LINKS = "links"
+
+
+@app.command()
+def up(
+    port: Annotated[
+        list[str] | None, typer.Option(help="A port of your choice, e.g. signup=8000; may be repeated.")
+    ] = None,
+    scale: Annotated[list[str] | None, typer.Option(help="E.g. matching-worker=2; may be repeated.")] = None,
+    build: Annotated[bool, typer.Option(help="Build images whose sources changed.")] = True,
+) -> None:
+    """Starts everything and waits until every container is healthy; what runs already is left alone."""
+    system = System.from_environment()
+    _demand_docker()
+    try:
+        load(system.program)
+    except (ProgramError, OSError) as error:
+        raise StackError(f"The program file cannot be used: {error}") from error
+    if build:
+        demand_bases()
+        out.print("Building images whose sources changed …")
+        build_all()
+    if not any(container.state == "running" for container in containers(system)):
+        system.choose_ports(dict(parse_port(text) for text in port or []))
+    system.make_secrets()
+    out.print("Starting containers …")
+    compose(system, "up", "--detach", "--no-build", *(part for one in scale or [] for part in ("--scale", one)))
+    wait_until_settled(system, (*ONCE, *KEPT))
+    system.write_endpoints()
+    _print_addresses(system)
+
+
+@app.command()
+def down() -> None:
+    """Stops and removes the containers; the data stays in its volumes."""
+    system = System.from_environment()
+    _demand_docker()
+    ran = bool(containers(system))
+    if ran:
+        compose(system, "down", "--timeout", "30")
+    out.print("Everything is stopped." if ran else "Nothing was running.")
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stops everything and deletes all data, secrets and messages."""
+    system = System.from_environment()
+    _demand_docker()
+    if not system.folder.exists():
+        out.print(f"There is nothing at {system.folder}.")
+        return
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete all data of {system.project} and {system.folder}?", abort=True)
+    if system.ports:
+        compose(system, "down", "--timeout", "30", "--volumes")
+    shutil.rmtree(system.folder)
+    system.home.endpoints.unlink(missing_ok=True)
+    out.print(f"The volumes of {system.project} and {system.folder} are deleted.")
+
+
+@app.command()
+def status() -> None:
+    """Which container runs, how often it was restarted; exit code 0 only if everything is ready."""
+    system = System.from_environment()
+    _demand_docker()
+    table = Table("container", "pid", "state", "health", "restarts", box=None, pad_edge=False)
+    here = containers(system)
+    for one in here:
+        state = f"ended ({one.exit_code})" if one.state == "exited" else one.state
+        table.add_row(one.name, str(one.pid or ""), state, one.health, str(one.restarts))
+    if not here:
+        raise StackError("The stack is down: start it with `make up`.")
+    out.print(table)
+    if any(not one.settled for one in here) or {one.service for one in here} != {*ONCE, *KEPT}:
+        raise StackError("Not everything is ready: see `make logs`.")
+
+
+@app.command()
+def logs(
+    name: Annotated[str | None, typer.Argument(help="signup, signup-web, kafka, …")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing what comes.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 20,
+) -> None:
+    """Prints the end of one log, or of all; `signup` means all its processes."""
+    system = System.from_environment()
+    _demand_docker()
+    known = (*KEPT, *ONCE)
+    chosen = [one for one in known if name in {None, one} or (name in SERVICES and one.startswith(f"{name}-"))]
+    if not chosen:
+        raise StackError(f"There is no container {name!r}: choose one of {', '.join((*SERVICES, *known))}.")
+    sys.exit(int(compose(system, "logs", "--tail", str(lines), *(["-f"] if follow else []), *chosen, show=True)))
+
+
+@app.command()
+def secrets() -> None:
+    """Makes what secrets are missing, as files for compose, and prints where."""
+    system = System.from_environment()
+    system.make_secrets()
+    out.print(str(system.folder / "secrets"))
+
+
+@app.command()
+def rotate(what: Annotated[Secret, typer.Argument(help="Which secrets to renew.")]) -> None:
+    """Renews secrets and restarts the services with them: about half a minute without answers.
+
+    passwords: of the databases' roles. internal: between services. sessions: everybody signs in again.
+    links: links in mails that were sent before stop working.
+    """
+    system = System.from_environment()
+    _demand_docker()
+    if not system.ports:
+        raise StackError("There is no system to rotate secrets of: start one with `make up`.")
+    system.forget(what)
+    system.make_secrets()
+    if what is Secret.PASSWORDS:
+        compose(system, "up", "--detach", "--no-build", "--no-deps", "--force-recreate", "databases")
+        wait_until_settled(system, ["databases"])
+    services = [name for name in KEPT if name not in SERVERS]
+    compose(system, "up", "--detach", "--no-build", "--no-deps", "--force-recreate", *services)
+    wait_until_settled(system, services)
+    system.write_endpoints()
+    out.print(f"The {what} are new, and every service runs with them.")
+
+
+def _demand_docker() -> None:
+    demand_docker("The system can't run by containers (HUSTINGS_STACK=embedded runs it without)")
+    compose_command()
+
+
+def _print_addresses(system: System) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, address in read_json(system.home.endpoints).items():
+        if isinstance(address, str) and name != "stack":
+            table.add_row(name, address)
+    table.add_row("all of it", str(system.home.endpoints))
+    out.print(table)
+
+
+def main() -> None:
+    try:
+        app(prog_name="python -m deploy.compose")
+    except StackError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

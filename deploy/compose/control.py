@@ -1,0 +1,130 @@
+"""Compose as a process, and what the daemon says about the containers of one system."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from deploy.compose.system import COMPOSE_FILE, ONCE, System
+from deploy.embedded.processes import StackError
+from deploy.images.docker import docker
+
+# Two cores start fifteen processes of Python and Java.
+READY_SECONDS = 300.0
+POLL_SECONDS = 0.5
+SERVICE_LABEL = "com.docker.compose.service"
+PROJECT_LABEL = "com.docker.compose.project"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as the daemon sees it. `state`: running, exited, …; `health`: healthy, starting, unhealthy, –."""
+
+    id: str
+    name: str
+    service: str
+    state: str
+    health: str
+    exit_code: int
+    pid: int
+    restarts: int
+
+    @property
+    def settled(self) -> bool:
+        """Healthy, or ended well where it was to end."""
+        if self.service in ONCE:
+            return self.state == "exited" and self.exit_code == 0
+        return self.state == "running" and self.health == "healthy"
+
+
+@cache
+def compose_command() -> tuple[str, ...]:
+    """HUSTINGS_COMPOSE, the plugin `docker compose`, or `docker-compose`, in this order."""
+    if chosen := os.environ.get("HUSTINGS_COMPOSE"):
+        return tuple(shlex.split(chosen))
+    for command in (("docker", "compose"), ("docker-compose",)):
+        try:
+            subprocess.run([*command, "version"], capture_output=True, check=True, timeout=20)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return command
+    raise StackError(
+        "There is neither `docker compose` nor `docker-compose` here: install one (Debian: docker-compose)."
+    )
+
+
+def compose(system: System, *arguments: str, show: bool = False, timeout_seconds: float = READY_SECONDS) -> str:
+    """`docker compose …` for this system; its output, or passed on to the terminal with `show`."""
+    command = [*compose_command(), "--file", str(COMPOSE_FILE), "--project-name", system.project, *arguments]
+    environment = system.variables()
+    if show:
+        return str(subprocess.run(command, env=environment, check=False).returncode)
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=timeout_seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise StackError(f"`compose {arguments[0]}` did not end within {timeout_seconds:.0f} seconds.") from None
+    if done.returncode:
+        failed = [c for c in containers(system) if c.service in ONCE and c.state == "exited" and c.exit_code]
+        words = "\n".join([done.stderr.strip()[-600:], *(f"{c.name} said: {last_words(c)}" for c in failed)])
+        raise StackError(f"`compose {arguments[0]}` failed: {words}")
+    return done.stdout
+
+
+def containers(system: System) -> list[Container]:
+    """Every container of the system, running or not, by name."""
+    ids = docker("ps", "--all", "--quiet", "--filter", f"label={PROJECT_LABEL}={system.project}").split()
+    if not ids:
+        return []
+    found = []
+    for seen in json.loads(docker("inspect", *ids)):
+        state = seen["State"]
+        found.append(
+            Container(
+                id=seen["Id"],
+                name=seen["Name"].lstrip("/"),
+                service=seen["Config"]["Labels"][SERVICE_LABEL],
+                state=state["Status"],
+                health=state.get("Health", {}).get("Status", "–"),
+                exit_code=state["ExitCode"],
+                pid=state["Pid"],
+                restarts=seen["RestartCount"],
+            )
+        )
+    return sorted(found, key=lambda container: container.name)
+
+
+def last_words(container: Container, lines: int = 8) -> str:
+    """The end of a container's log."""
+    done = subprocess.run(
+        ["docker", "logs", "--tail", str(lines), container.id], capture_output=True, text=True, check=False
+    )
+    return (done.stdout + done.stderr).strip()[-1500:]
+
+
+def wait_until_settled(system: System, services: Sequence[str], timeout_seconds: float = READY_SECONDS) -> None:
+    """Until every container of these services is healthy, or has ended well where it was to end."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        here = [container for container in containers(system) if container.service in services]
+        late = [container for container in here if not container.settled]
+        missing = sorted(set(services) - {container.service for container in here})
+        if not late and not missing:
+            return
+        for container in late:
+            if container.service in ONCE and container.state == "exited":
+                raise StackError(f"{container.name} ended with {container.exit_code}: {last_words(container)}")
+        if time.monotonic() > deadline:
+            states = ", ".join(f"{container.name} ({container.state}, {container.health})" for container in late)
+            words = "\n".join(f"{container.name} said: {last_words(container)}" for container in late[:3])
+            raise StackError(
+                f"Not ready within {timeout_seconds:.0f} seconds: {states or ', '.join(missing)}.\n{words}"
+            )
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,164 @@
+"""The compose stack as data: its secrets, ports, addresses and variables, all in `docker/` of the stack's directory.
+
+Secrets are files that every user may read inside a directory that only its owner may enter: a container gets single
+files of it, whatever number its process runs under, and nobody else on the machine gets any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from deploy.embedded.processes import choose_port, write_atomically
+from deploy.embedded.stack import PORT_NAMES, Home, Stack, demand_foreign_free, internal_callers, read_json
+from shared.settings import SERVICES
+
+COMPOSE_FILE = Path(__file__).with_name("compose.yaml")
+RUNNING_ROLES = ("web", "worker", "relay")
+# What runs to its end before the services start.
+ONCE = ("databases", "topics", *(f"{service}-migrate" for service in SERVICES))
+KEPT = ("postgres", "kafka", "mailbox", *(f"{service}-{role}" for service in SERVICES for role in RUNNING_ROLES))
+
+
+@dataclass(frozen=True)
+class System:
+    """One system by compose; `home` is the directory that the embedded stack would use."""
+
+    home: Home
+    program: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> System:
+        """HUSTINGS_HOME and HUSTINGS_PROGRAM, as the embedded stack reads them."""
+        stack = Stack.from_environment(environ)
+        return cls(stack.home, stack.program)
+
+    @property
+    def folder(self) -> Path:
+        return self.home.path / "docker"
+
+    @property
+    def project(self) -> str:
+        """A name of its own for each directory, so that two checkouts never meet."""
+        return f"hustings-{hashlib.sha256(str(self.home.path).encode()).hexdigest()[:8]}"
+
+    @cached_property
+    def _known(self) -> Stack:
+        """Where tokens and keys are kept: the same file as the embedded stack's, one directory further down."""
+        return Stack(Home(self.folder), self.folder, self.program)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return read_json(self.folder / "ports.json")
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        return read_json(self.folder / "passwords.json")
+
+    def choose_ports(self, wanted: Mapping[str, int]) -> None:
+        """Remembered ports that are free stay; not to be called while the containers hold them."""
+        remembered = self.ports
+        chosen: dict[str, int] = {}
+        for name in PORT_NAMES:
+            if name in wanted:
+                demand_foreign_free(wanted[name], name)
+                chosen[name] = wanted[name]
+            else:
+                chosen[name] = choose_port(remembered.get(name), frozenset({*chosen.values(), *wanted.values()}))
+        write_atomically(self.folder / "ports.json", json.dumps(chosen, indent=1))
+
+    def make_secrets(self) -> None:
+        """Fill in what is missing and write every file; what is there stays."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        self._known.make_secrets()
+        roles = ["postgres", *(role for service in SERVICES for role in (service, f"{service}_owner"))]
+        passwords = {role: self.passwords.get(role) or secrets.token_urlsafe(24) for role in roles}
+        write_atomically(self.folder / "passwords.json", json.dumps(passwords, indent=1), 0o600)
+        for name, text in self._secret_texts().items():
+            path = self.folder / "secrets" / name
+            write_atomically(path, text, 0o444)
+        (self.folder / "secrets").chmod(0o755)
+
+    def _secret_texts(self) -> dict[str, str]:
+        known, passwords = self._known.credentials, self.passwords
+        texts = {
+            "postgres_password": passwords["postgres"],
+            "session_private_key": known["session_private_key"],
+            "session_public_key": known["session_public_key"],
+        }
+        for service in SERVICES:
+            owner, own = f"{service}_owner", known["services"][service]
+            texts |= {
+                f"{service}_password": passwords[service],
+                f"{owner}_password": passwords[owner],
+                f"{service}_database_url": self.dsn(service, service, "postgres:5432"),
+                f"{service}_owner_database_url": self.dsn(service, owner, "postgres:5432"),
+                f"{service}_internal_token": own["internal_token"],
+                f"{service}_internal_callers": json.dumps(internal_callers(service, known)),
+                f"{service}_link_secret": own["link_secret"],
+            }
+        return texts
+
+    def forget(self, what: str) -> None:
+        """Drop secrets, so that `make_secrets` makes new ones: passwords, internal, sessions or links."""
+        if what == "passwords":
+            # The superuser's is not among them: it is what changes the others.
+            kept = {"postgres": self.passwords["postgres"]}
+            write_atomically(self.folder / "passwords.json", json.dumps(kept, indent=1), 0o600)
+            return
+        path = Home(self.folder).secrets
+        known = read_json(path)
+        if what == "sessions":
+            known = {key: value for key, value in known.items() if not key.startswith("session_")}
+        else:
+            dropped = {"internal": "internal_token", "links": "link_secret"}[what]
+            for own in known["services"].values():
+                own.pop(dropped)
+        write_atomically(path, json.dumps(known, indent=1), 0o600)
+
+    def dsn(self, database: str, role: str, address: str) -> str:
+        return f"postgresql://{role}:{self.passwords[role]}@{address}/{database}?sslmode=disable"
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def variables(self, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """What compose fills into the file; no secret is among them. What the caller has set wins, addresses apart."""
+        ports = self.ports
+        fixed = {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "HUSTINGS_SECRETS": str(self.folder / "secrets"),
+            "HUSTINGS_PROGRAM_FILE": str(self.program),
+            **{f"{name.upper()}_PUBLISHED": str(ports[name]) for name in PORT_NAMES},
+            **{f"{service.upper()}_URL": self.url(service) for service in SERVICES},
+        }
+        usual = {
+            "HUSTINGS_ENVIRONMENT": "development",
+            # On one machine a whole crowd comes from one address.
+            "SIGNUP_LIMIT_ADDRESS_BURST": "20000",
+            "SIGNUP_LIMIT_ADDRESS_PER_MINUTE": "6000",
+        }
+        return {**usual, **environ, **fixed}
+
+    def write_endpoints(self) -> None:
+        """`endpoints.json` as the embedded stack writes it, seen from outside the containers."""
+        ports = self.ports
+        address = f"127.0.0.1:{ports['postgres']}"
+        endpoints: dict[str, Any] = {
+            "stack": "docker",
+            **{name: self.url(name) for name in (*SERVICES, "mailbox")},
+            "smtp": f"127.0.0.1:{ports['smtp']}",
+            "sms": f"{self.url('mailbox')}/sms",
+            "kafka": f"127.0.0.1:{ports['kafka']}",
+            "postgres": {name: self.dsn(name, name, address) for name in SERVICES},
+            "postgres_owner": {name: self.dsn(name, f"{name}_owner", address) for name in SERVICES},
+        }
+        write_atomically(self.home.endpoints, json.dumps(endpoints, indent=1), 0o600)

@@ -1,0 +1,10 @@
+"""Process 1 of an image: `/app/entry.py web|worker|relay|all|migrate|settings` runs the one service that is in it."""
+
+import os
+import runpy
+import sys
+
+sys.path.insert(0, "/app")
+name = os.environ["HUSTINGS_SERVICE"]
+module = "deploy.embedded.mailbox" if name == "mailbox" else f"services.{name}"
+runpy.run_module(module, run_name="__main__", alter_sys=True)
