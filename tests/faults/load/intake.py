@@ -252,8 +252,8 @@ def form_fields(payload: dict[str, Any], program: Program) -> list[tuple[str, st
             fields += [(f"q_{question}", str(answer)) for question, answer in value.items()]
         elif name == "availability":
             for window in value:
-                stem = f"availability__{DAYS[window['dow']]}__1"
-                fields += [(f"{stem}__start", window["start"]), (f"{stem}__end", window["end"])]
+                stem = f"availability-{DAYS[window['dow']]}-1"
+                fields += [(f"{stem}-start", window["start"]), (f"{stem}-end", window["end"])]
         elif isinstance(value, list):
             fields += [(name, str(item)) for item in value]
         else:

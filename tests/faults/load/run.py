@@ -272,13 +272,13 @@ class Run:
         while created is None:
             listed = await self.client.get("endorsement", "/v1/webhooks", staff.decider)
             known = next((row for row in listed["webhooks"] if row["url"] == url), None)
-            path = f"/v1/webhooks/{known['subscriber_id']}/rotation" if known else "/v1/webhooks"
+            path = f"/v1/webhooks/{known['webhook_id']}/rotation" if known else "/v1/webhooks"
             body = None if known else {"url": url, "description": self.marks.word}
             try:
                 created = await self.client.call("POST", "endorsement", path, body, session=staff.decider, attempts=1)
             except UNANSWERED:
                 await asyncio.sleep(1)
-        detail = {"subscriber_id": created["subscriber_id"], "path": httpx.URL(url).path, "secret": created["secret"]}
+        detail = {"subscriber_id": created["webhook_id"], "path": httpx.URL(url).path, "secret": created["secret"]}
         await self.acted("subscribe", f"decider.staff@{self.marks.domain}", None, "ack", **detail)
 
     # ------------------------------------------------------------ progress and the end
