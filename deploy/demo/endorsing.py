@@ -161,7 +161,7 @@ async def decide(stage: Stage, member: Member, application_id: str, staff: Staff
         listed = await stage.client.get("endorsement", "/v1/decisions", staff.decider)
         decision = next(row for row in listed["decisions"] if row["application_id"] == application_id)
     decision_id = str(decision["decision_id"])
-    detail = {"decision_id": decision_id, "application_id": application_id, "outcome": body["outcome"]}
+    detail = {"decision_id": decision_id, "application_id": application_id, "decided": body["outcome"]}
     await stage.acted("decide", who, person_id, "ack", **detail)
     return decision_id
 

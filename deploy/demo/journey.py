@@ -308,7 +308,7 @@ async def _round(stage: Stage, by_id: dict[str, Member], staff: Staff, progress:
         call_id = entry["call_id"]
         attesting = stage.client.post("matching", f"/v1/calls/{call_id}/attest", body, volunteer.session)
         who, person_id = volunteer.invented.email, volunteer.person_id
-        await refused_if_done(noted(stage, attesting, "attest", who, person_id, call_id=call_id, **body))
+        await refused_if_done(noted(stage, attesting, "attest", who, person_id, call_id=call_id, said=body))
         if "outcome" in body:
             completed += 1
             prospect.calls.append(call_id)
