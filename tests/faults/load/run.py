@@ -118,7 +118,8 @@ class Run:
 
     async def reach(self, target: dt.timedelta) -> None:
         """Set the business clock so far ahead in every service."""
-        await self.journal.write(kind="clock", ahead_seconds=target.total_seconds())
+        # What holds before the move, then what holds after it: the ledger dates stops and embargoes by these.
+        await self.journal.write(kind="clock", ahead_seconds=self.ahead.total_seconds())
         deadline = time.monotonic() + self.settings.patience_seconds
         while True:
             try:
