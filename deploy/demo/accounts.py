@@ -23,8 +23,8 @@ async def open_accounts(
     stage: Stage, run_id: str, *, domain: str = "example.org", title: str = "Demo", tries: int = 1
 ) -> Staff:
     """The accounts a path needs, signed in. `TimeoutError` when one can't be opened in so many tries."""
-    sessions = {}
-    for name, roles, outside in WANTED:
+
+    async def open_account(name: str, roles: tuple[str, ...], outside: bool) -> str:
         email = f"{name}.{run_id}@{domain}"
         arguments = ["--name", f"{title} {name.title()}", "--email", email]
         arguments += [part for role in roles for part in ("--role", role)] + (["--outside"] if outside else [])
@@ -35,8 +35,10 @@ async def open_accounts(
         except Refused:
             # A lost answer: the link is used, so sign in by another.
             answer = await journey.sign_in(stage, email)
-        sessions[name] = str(answer["session"])
-    return Staff(sessions["decider"], sessions["announcer"], [sessions["reviewer"], sessions["outsider"]])
+        return str(answer["session"])
+
+    decider, announcer, *reviewers = await asyncio.gather(*(open_account(*wanted) for wanted in WANTED))
+    return Staff(decider, announcer, reviewers)
 
 
 async def _add(arguments: list[str], tries: int) -> None:

@@ -47,6 +47,7 @@ async def endorse(
             await done_or_was(approved, "already_announced")
         else:
             counts["declined"] += 1
+            member.through = True
 
     await each(prospects, stage.containing("endorsement", act), progress)
     if not decided:
@@ -65,6 +66,7 @@ async def endorse(
         found = await until(endorsement, f"the announcement of {decision_id}", seconds=stage.patience_seconds)
         announced[decision_id] = found["endorsement_id"]
         counts["endorsed"] += 1
+        member.through = True
         detail = {"decision_id": decision_id, "endorsement_id": found["endorsement_id"]}
         await stage.acted("announce", member.invented.email, member.person_id, "ack", **detail)
 

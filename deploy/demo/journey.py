@@ -34,6 +34,8 @@ class Member:
     person_id: str = ""
     session: str = ""
     calls: list[str] = field(default_factory=list)
+    through: bool = False
+    """Whether they came to the end: an announced endorsement, or an application that was declined."""
     stuck: str = ""
     """Why they go no further, on a stage that goes on without them."""
 

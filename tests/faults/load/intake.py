@@ -27,11 +27,11 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 @dataclass
 class Sent:
-    """One sign-up on its way. Moments are seconds of the run."""
+    """One sign-up on its way. Moments are seconds of the run; it is sent once its intent is on disk."""
 
     planned: Planned
     intent: str
-    arrived: float
+    began: float
     outcome: str = "unknown"
     settled: float | None = None
     tries: int = 0
@@ -94,12 +94,12 @@ class Intake:
         return sent
 
     async def _intend(self, planned: Planned, intent: str) -> Sent:
-        sent = Sent(planned, intent, self.elapsed())
-        self.tally.sent[intent] = sent
         payload = planned.payload
         await self._journal.write(
             kind="intent", intent=intent, form=payload["form"], email=planned.email, payload=payload, via=planned.via
         )
+        sent = Sent(planned, intent, self.elapsed())
+        self.tally.sent[intent] = sent
         return sent
 
     # ------------------------------------------------------------ JSON
@@ -164,12 +164,13 @@ class Intake:
                 outcome, status, signup_id, detail, asked_seconds = await once()
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                 outcome, detail = "unknown", type(error).__name__
+            answered = self.elapsed()
             await self._journal.write(
                 kind="answer", intent=sent.intent, outcome=outcome, status=status, signup_id=signup_id, detail=detail
             )
             self.tally.answers[str(status or detail)] += 1
             if outcome != "unknown":
-                self._settle(sent, outcome, signup_id, detail)
+                self._settle(sent, outcome, signup_id, detail, answered)
                 return
             sent.last = detail if status is None else f"{status} {detail}"
             if self.elapsed() > deadline:
@@ -177,14 +178,14 @@ class Intake:
             await asyncio.sleep(max(asked_seconds, wait * self._rng.uniform(0.7, 1.3)))
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
-    def _settle(self, sent: Sent, outcome: str, signup_id: str | None, detail: str) -> None:
+    def _settle(self, sent: Sent, outcome: str, signup_id: str | None, detail: str, answered: float) -> None:
         wrong = self.tally.wrong
         if sent.planned.is_mistake != (outcome == "nack"):
             wrong.append(f"intent {sent.intent}: {outcome} {detail}, though it was {_as_meant(sent.planned)}")
         if sent.outcome == "ack" and outcome == "ack" and signup_id != sent.signup_id:
             wrong.append(f"intent {sent.intent}: acknowledged as {sent.signup_id}, and again as {signup_id}")
         if sent.settled is None or sent.outcome == "unknown":
-            sent.settled = self.elapsed()
+            sent.settled = answered
             sent.outcome, sent.signup_id = outcome, signup_id
 
 

@@ -59,7 +59,7 @@ class Settings:
 
 @dataclass
 class Summary:
-    """What a run came to. Latencies are milliseconds from arrival to acknowledgement; windows, 5 s of arrivals."""
+    """What a run came to. Latencies are milliseconds from the first try to the acknowledgement."""
 
     seed: int
     seconds: float = 0.0
@@ -224,15 +224,29 @@ class Run:
         self.step = "endorsement"
         counts = await endorsing.endorse(stage, walking, staff, lambda: None, endorsed_share=0.8, rescinded_share=0.1)
         self.step = "done"
+        await asyncio.gather(*(self._rest(member) for member in self.volunteers))
         called = sum(bool(member.calls) for member in self.walkers)
         confirmed = sum(bool(member.person_id) for member in self.walkers)
         self.summary.walkers = {"began": len(self.walkers), "confirmed": confirmed, "one_on_one": called, **counts}
+        self.summary.walkers["whole_path"] = sum(bool(m.calls) and m.through for m in self.walkers)
 
     async def _walker_signs_up(self, member: Member) -> None:
         planned = Planned(member.invented.intent_id, member.invented.signup)
         sent = await self.intake.submit(planned)
         if sent.outcome != "ack":
             member.stuck = f"sign-up: {sent.outcome} {sent.last}"
+
+    async def _rest(self, member: Member) -> None:
+        """A volunteer takes no more calls, so that the next run's people are not matched with this run's."""
+        if member.stuck:
+            return
+        try:
+            hours = await self.client.get("matching", "/v1/availability", member.session)
+            hours |= {"paused": True}
+            hours.pop("stated")
+            await self.client.put("matching", "/v1/availability", hours, member.session)
+        except TROUBLE as failure:
+            member.stuck = f"rest: {type(failure).__name__} {failure}"
 
     async def _nudging(self, work: Awaitable[None]) -> None:
         """Let a few minutes of business time pass now and then while people wait for a mail."""
@@ -324,7 +338,7 @@ class Run:
 
 def latencies(acknowledged: list[Sent]) -> dict[str, float]:
     """p50, p99 and the longest, in milliseconds; {} for none."""
-    taken = sorted((sent.settled or 0.0) - sent.arrived for sent in acknowledged)
+    taken = sorted((sent.settled or 0.0) - sent.began for sent in acknowledged)
     if not taken:
         return {}
 
@@ -335,10 +349,10 @@ def latencies(acknowledged: list[Sent]) -> dict[str, float]:
 
 
 def windows(every: list[Sent]) -> list[dict[str, float]]:
-    """For each 5 s of arrivals: how many came, how many were acknowledged, and their latencies."""
+    """For each 5 s of first tries: how many came, how many were acknowledged, and their latencies."""
     groups: dict[int, list[Sent]] = {}
     for sent in every:
-        groups.setdefault(int(sent.arrived // WINDOW_SECONDS), []).append(sent)
+        groups.setdefault(int(sent.began // WINDOW_SECONDS), []).append(sent)
     return [
         {
             "from_seconds": number * WINDOW_SECONDS,
