@@ -106,6 +106,19 @@ def contract(service: str, owner_dsn: str) -> None:
         )
 
 
+async def demand_migrated(pool: "asyncpg.Pool[asyncpg.Record]", service: str) -> None:
+    """Raise `RuntimeError` when the code needs a `pre` migration that its database does not have yet."""
+    try:
+        applied = {row["version"] for row in await pool.fetch(_GET_APPLIED)}
+    except asyncpg.UndefinedTableError:
+        applied = set()
+    missing = [path.name for path in files_of(service) if not _is_post(path) and path.name[:4] not in applied]
+    if missing:
+        raise RuntimeError(
+            f"The database of {service} lacks {', '.join(missing)}: run `python -m services.{service} migrate` first."
+        )
+
+
 def _is_post(path: Path) -> bool:
     return path.name[5:].startswith("post_")
 

@@ -37,7 +37,7 @@ from shared.db import TRANSIENT, Pool, create_pool
 from shared.events import Topic
 from shared.inbox import Inbox, Routes
 from shared.log import configure, get_logger
-from shared.migrate import contract, migrate
+from shared.migrate import contract, demand_migrated, migrate
 from shared.program import Program, ProgramError, load
 from shared.pulse import Pulse
 from shared.relay import Relay
@@ -287,6 +287,7 @@ async def open_service(definition: Definition, settings: ServiceSettings, role: 
         settings.database_url.get_secret_value(), service=definition.name, size=settings.database_connections
     )
     try:
+        await demand_migrated(pool, definition.name)
         await clock.refuse_in_production(pool, settings.environment)
         content = settings.program.read_text(encoding="utf-8")
         await pool.execute(INSERT_PROGRAM, program.content_hash, program.version, content)
