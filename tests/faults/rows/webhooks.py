@@ -36,7 +36,7 @@ class Subscriber:
         """Register it and have `EVENTS` test events sent."""
         stand = self._scene.stand
         body = {"url": f"{stand.sinks['control']}{self.path}", "description": "a row of the fault table"}
-        self.id = UUID((await self._post("/v1/webhooks", body))["id"])
+        self.id = UUID((await self._post("/v1/webhooks", body))["webhook_id"])
         for _ in range(EVENTS):
             await self._post(f"/v1/webhooks/{self.id}/test", None)
 

@@ -1,0 +1,70 @@
+"""What the tally says of its runs, and that it claims no more than they support."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import tally
+from tests.faults.__main__ import least_played
+from tests.faults.rows import Row
+from tests.faults.session import grouped
+
+
+def run(*rows: str, people: int = 1000, verdict: str = "clean", violations: int = 0) -> tally.Run:
+    """A line."""
+    return tally.Run(
+        at="2030-01-01T00:00:00+00:00",
+        rows=list(rows),
+        seed=1,
+        people=people,
+        walkers=20,
+        verdict=verdict,
+        violations=violations,
+        problems=[],
+        seconds=10.0,
+        revision="0000000",
+    )
+
+
+def row(name: str, lane: str) -> Row:
+    """A row that does nothing."""
+    return Row(name, lane, "", lambda _scene: None, walkers=False)
+
+
+def test_upper_bound_is_what_a_rate_would_hide_in_one_of_twenty_such_tallies() -> None:
+    for people in (1, 10, 100_000):
+        bound = tally.upper_bound(people)
+        assert (1 - bound) ** people == pytest.approx(0.05, rel=1e-6)
+    assert tally.upper_bound(100_000) == pytest.approx(3 / 100_000, rel=0.01)
+    assert tally.upper_bound(0) == 1.0
+
+
+def test_tally_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "tally.jsonl"
+    assert tally.read(path) == []
+    runs = [run("one", "two"), run("three", verdict="not clean", violations=2)]
+    for each in runs:
+        tally.append(path, each)
+    assert tally.read(path) == runs
+
+
+def test_summary_counts_each_row_and_bounds_only_a_clean_tally() -> None:
+    clean = tally.summary([run("one", "two"), run("one", people=500)])
+    assert "| one | 2 | 1,500 | 40 | 2 | 0 |" in clean
+    assert "0 of 1,500" in clean
+    broken = tally.summary([run("one"), run("one", verdict="not clean", violations=3)])
+    assert "| one | 2 | 2,000 | 40 | 1 | 3 |" in broken
+    assert "0 of" not in broken
+
+
+def test_groups_join_rows_of_different_lanes_and_hold_every_row_once() -> None:
+    rows = [row("a1", "a"), row("a2", "a"), row("b1", "b"), row("w1", "world"), row("w2", "world"), row("w3", "world")]
+    names = [[each.name for each in group] for group in grouped(rows, together=2)]
+    assert names == [["a1", "b1"], ["a2"], ["w1", "w2"], ["w3"]]
+
+
+def test_campaign_goes_on_with_what_was_played_least() -> None:
+    groups = [[row("a", "world")], [row("b", "world")], [row("c", "world")]]
+    assert least_played(groups, [])[0].name == "a"
+    assert least_played(groups, [run("a"), run("b")])[0].name == "c"
+    assert least_played(groups, [run("a"), run("b"), run("c")])[0].name == "a"
