@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import orjson
+
 from services.signup.domain.submission import Submission
 from services.signup.limits import Limits, too_many
 from services.signup.store import intake as store
@@ -190,19 +192,17 @@ async def _write(work: Work, new: Sequence[tuple[Submission, str | None, UUID]],
     unclaimed = set(await store.claim_emails(work.connection, list(people.values()), work.now))
     owners = await store.get_owners(work.connection, list(people))
     rows: list[Row] = []
-    newcomers: list[Row] = []
     for sent, correlation_id, signup_id in new:
         owner = owners[sent.email.key]
         link_id = new_id()
         token = derive(secret, "confirm", str(link_id))
-        row = Row(sent, signup_id, owner.person_id, link_id, fingerprint(token), known=owner.confirmed)
+        newcomer = sent.email.key in unclaimed
+        unclaimed.discard(sent.email.key)
+        row = Row(sent, signup_id, owner.person_id, link_id, fingerprint(token), known=owner.confirmed,
+                  newcomer=newcomer, facts=orjson.dumps(sent.facts.as_json()).decode())  # fmt: skip
         rows.append(row)
-        if sent.email.key in unclaimed:
-            unclaimed.remove(sent.email.key)
-            newcomers.append(row)
         # One batch carries several requests' chains.
         work.outgoing.append(Outgoing(signed_up(row, work.program), work.now, correlation_id))
-    await store.insert_people(work.connection, newcomers, work.now)
     await store.insert_signups(
         work.connection,
         rows,

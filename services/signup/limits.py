@@ -1,7 +1,8 @@
 """Who may send how much: per network address, per e-mail address, and in all.
 
 Keys are keyed hashes, so that the table names nobody. Buckets are spent in a transaction of their own, before the
-work: what is refused has cost one small statement.
+work: what is refused has cost one small statement. Its commit waits for no disk (`store.limits`), so that a sign-up
+waits for one, which is its own.
 """
 
 import hashlib

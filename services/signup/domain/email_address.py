@@ -1,7 +1,9 @@
 """E-mail addresses: reading one, what identifies it, and a hint when its domain looks mistyped."""
 
 import difflib
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -20,6 +22,11 @@ COMMON_DOMAINS = (
 )
 
 
+# What needs no look by the library: letters, digits and single signs between them, short enough for any domain.
+PLAIN_LOCAL_PART = re.compile(r"[A-Za-z0-9]+(?:[._+-][A-Za-z0-9]+)*", re.ASCII)
+PLAIN_LENGTH, DOMAIN_LENGTH = 64, 100
+
+
 @dataclass(frozen=True, slots=True)
 class EmailAddress:
     """`typed` is where mail goes; `key` is the same for every spelling of one address."""
@@ -34,11 +41,27 @@ def read(text: str) -> EmailAddress:
     The key folds case on both sides: mail systems that tell `Ana@` from `ana@` are rarer than people who don't.
     Dots and `+tags` count, since only some providers ignore them.
     """
+    stripped = text.strip()
+    local, _at, domain = stripped.rpartition("@")
+    if len(local) <= PLAIN_LENGTH and len(domain) <= DOMAIN_LENGTH and PLAIN_LOCAL_PART.fullmatch(local):
+        # Most people's domains are the same few; the library reads each of them once.
+        normalized, ascii_domain = _read_domain(domain)
+        return EmailAddress(f"{local}@{normalized}", f"{local.casefold()}@{ascii_domain}")
     try:
-        valid = validate_email(text.strip(), check_deliverability=False)
+        valid = validate_email(stripped, check_deliverability=False)
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
     return EmailAddress(valid.normalized, f"{valid.local_part.casefold()}@{valid.ascii_domain.lower()}")
+
+
+@lru_cache(maxsize=4096)
+def _read_domain(domain: str) -> tuple[str, str]:
+    """A domain as mail is sent to it, and in ASCII. Raises `ValueError`."""
+    try:
+        valid = validate_email(f"a@{domain}", check_deliverability=False)
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+    return valid.domain, valid.ascii_domain.lower()
 
 
 def suggestion(text: str) -> str | None:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -27,6 +27,7 @@ WINDOWS_A_DAY = 2
 """What the editors of hours show, here and in matching: more would be lost when the page is saved."""
 MAX_WINDOWS = 7 * WINDOWS_A_DAY
 ZIP = re.compile(r"^(\d{5})(-?\d{4})?$", re.ASCII)
+STATES_BY_NAME = {name.casefold(): code for code, name in STATES.items()}
 JOINERS = "\u200c\u200d"
 """Zero-width joiners: Persian and Indic names, and composed emoji, need them."""
 
@@ -58,10 +59,20 @@ class Facts:
 
     def as_json(self) -> dict[str, Any]:
         """JSON values, with every field present."""
-        values = asdict(self)
-        values["availability"] = [window.model_dump() for window in self.availability]
-        values["answers"] = dict(self.answers or {})
-        return values
+        return {
+            "name": self.name,
+            "language": self.language,
+            "phone": self.phone,
+            "state": self.state,
+            "zip": self.zip,
+            "birth_year": self.birth_year,
+            "office": self.office,
+            "tracks": self.tracks,
+            "spoken_languages": self.spoken_languages,
+            "time_zone": self.time_zone,
+            "availability": [window.model_dump() for window in self.availability],
+            "answers": dict(self.answers or {}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,8 @@ def read_line(value: object, limit: int) -> str | None:
     if not isinstance(value, str):
         raise Invalid(_("Send text here"))
     text = unicodedata.normalize("NFC", value).strip()
-    if any(_hidden(c) for c in text):
+    # What can be printed holds nothing hidden; looking at each sign is for the rest.
+    if not text.isprintable() and any(_hidden(c) for c in text):
         raise Invalid(_("Remove the characters that can't be seen, such as tabs or line breaks"))
     if len(text) > limit:
         raise Invalid(_("Use at most %(limit)d characters; this has %(length)d", limit=limit, length=len(text)))
@@ -137,9 +149,8 @@ def read_state(value: object, _asked: Asked) -> str | None:
         return None
     if text.upper() in STATES:
         return text.upper()
-    by_name = {name.casefold(): code for code, name in STATES.items()}
-    if text.casefold() in by_name:
-        return by_name[text.casefold()]
+    if text.casefold() in STATES_BY_NAME:
+        return STATES_BY_NAME[text.casefold()]
     raise Invalid(_("Choose a state or territory, as its two letters, like TX"))
 
 

@@ -110,9 +110,9 @@ def _form(value: object, program: Program) -> Form:
 def _facts(payload: Mapping[str, object], asked: Asked, errors: dict[str, Message]) -> dict[str, Any]:
     assert asked.form is not None
     values: dict[str, Any] = {}
+    on_form: set[str] = {field.field for field in asked.form.fields}
     for name, read_value in READERS.items():
-        field = next((field for field in asked.form.fields if field.field == name), None)
-        if field is None and name not in ALWAYS and payload.get(name) not in (None, "", []):
+        if name not in on_form and name not in ALWAYS and payload.get(name) not in (None, "", []):
             errors[name] = _("This form does not ask for that; leave it out")
         try:
             values[name] = read_value(payload.get(name), asked)

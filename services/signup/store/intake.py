@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import orjson
-
 from services.signup.domain.submission import Submission
 from shared.db import Connection
 
@@ -41,41 +39,41 @@ GET_OWNERS = """
     LEFT JOIN people ON people.id = coalesce(person_aliases.person_id, person_emails.person_id)
     WHERE email_key = ANY($1::text[])
 """
-INSERT_PEOPLE = """
-    INSERT INTO people (id, name, phone, state, zip, birth_year, office, tracks, language, spoken_languages, time_zone,
-                        availability, answers, legal_body, signed_up_at)
-    SELECT id, facts->>'name', facts->>'phone', facts->>'state', facts->>'zip', (facts->>'birth_year')::smallint,
-           facts->>'office', ARRAY(SELECT jsonb_array_elements_text(facts->'tracks')), facts->>'language',
-           ARRAY(SELECT jsonb_array_elements_text(facts->'spoken_languages')), facts->>'time_zone',
-           facts->'availability', facts->'answers', legal_body, $4
-    FROM (SELECT id, facts::jsonb AS facts, legal_body
-          FROM unnest($1::uuid[], $2::text[], $3::text[]) AS batch (id, facts, legal_body)) AS new
-"""
+# Everything that a batch of sign-ups leaves, in one statement: references are checked at its end, so the order of the
+# parts does not matter. A row with `newcomer` is a person's first.
 INSERT_SIGNUPS = """
-    INSERT INTO signups (id, intent_id, person_id, form, role, legal_body, email, facts, known, program_version,
-                         program_hash, created_at)
-    SELECT id, intent_id, person_id, form, role, legal_body, email, facts::jsonb, known, $10, $11, $12
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::boolean[])
-         AS batch (id, intent_id, person_id, form, role, legal_body, email, facts, known)
-"""
-INSERT_CONSENTS = """
-    INSERT INTO consents (person_id, signup_id, channel, granted, wording_id, wording_version, legal_body, reason, page,
-                          given_at, program_version, program_hash)
-    SELECT person_id, signup_id, channel, true, wording_id, wording_version, legal_body, 'form', page, $8, $9, $10
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-         AS batch (person_id, signup_id, channel, wording_id, wording_version, legal_body, page)
-"""
-INSERT_SOURCES = """
-    INSERT INTO sources (signup_id, person_id, utm_source, utm_medium, utm_campaign, referrer, ref, page, at)
-    SELECT signup_id, person_id, utm_source, utm_medium, utm_campaign, referrer, ref, page, $9
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-         AS batch (signup_id, person_id, utm_source, utm_medium, utm_campaign, referrer, ref, page)
-"""
-INSERT_CONFIRM_LINKS = """
+    WITH batch AS MATERIALIZED (
+        SELECT id, intent_id, person_id, form, role, legal_body, email, facts::jsonb AS facts, known, newcomer,
+               utm_source, utm_medium, utm_campaign, referrer, ref, page, link_id, token_hash
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                    $9::boolean[], $10::boolean[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
+                    $16::text[], $17::uuid[], $18::bytea[])
+             AS batch (id, intent_id, person_id, form, role, legal_body, email, facts, known, newcomer,
+                       utm_source, utm_medium, utm_campaign, referrer, ref, page, link_id, token_hash)),
+    new_people AS (
+        INSERT INTO people (id, name, phone, state, zip, birth_year, office, tracks, language, spoken_languages,
+                            time_zone, availability, answers, legal_body, signed_up_at)
+        SELECT person_id, facts->>'name', facts->>'phone', facts->>'state', facts->>'zip',
+               (facts->>'birth_year')::smallint, facts->>'office',
+               ARRAY(SELECT jsonb_array_elements_text(facts->'tracks')), facts->>'language',
+               ARRAY(SELECT jsonb_array_elements_text(facts->'spoken_languages')), facts->>'time_zone',
+               facts->'availability', facts->'answers', legal_body, $21
+        FROM batch WHERE newcomer),
+    new_signups AS (
+        INSERT INTO signups (id, intent_id, person_id, form, role, legal_body, email, facts, known, program_version,
+                             program_hash, created_at)
+        SELECT id, intent_id, person_id, form, role, legal_body, email, facts, known, $19, $20, $21 FROM batch),
+    new_consents AS (
+        INSERT INTO consents (person_id, signup_id, channel, granted, wording_id, wording_version, legal_body, reason,
+                              page, given_at, program_version, program_hash)
+        SELECT person_id, signup_id, channel, true, wording_id, wording_version, legal_body, 'form', page, $21, $19, $20
+        FROM unnest($23::uuid[], $24::uuid[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[])
+             AS consented (person_id, signup_id, channel, wording_id, wording_version, legal_body, page)),
+    new_sources AS (
+        INSERT INTO sources (signup_id, person_id, utm_source, utm_medium, utm_campaign, referrer, ref, page, at)
+        SELECT id, person_id, utm_source, utm_medium, utm_campaign, referrer, ref, page, $21 FROM batch)
     INSERT INTO links (id, purpose, token_hash, person_id, signup_id, created_at, expires_at)
-    SELECT id, 'confirm', token_hash, person_id, signup_id, $5, $6
-    FROM unnest($1::uuid[], $2::bytea[], $3::uuid[], $4::uuid[]) AS batch (id, token_hash, person_id, signup_id)
+    SELECT link_id, 'confirm', token_hash, person_id, id, $21, $22 FROM batch
 """
 # Bounded, so that the first run after a long pause holds no lock for long. Served by intents_created_at_idx.
 PRUNE_INTENTS = """
@@ -110,11 +108,10 @@ class Row:
     link_id: UUID
     link_hash: bytes
     known: bool
-
-    @property
-    def facts(self) -> str:
-        """The facts as JSON text."""
-        return orjson.dumps(self.submission.facts.as_json()).decode()
+    newcomer: bool
+    """The person's first row, which makes the person."""
+    facts: str
+    """The submission's facts as JSON text."""
 
 
 async def claim_intents(
@@ -146,23 +143,17 @@ async def get_owners(connection: Connection, email_keys: Sequence[str]) -> dict[
     return {row["email_key"]: Owner(row["person_id"], row["confirmed"]) for row in rows}
 
 
-async def insert_people(connection: Connection, rows: Sequence[Row], now: datetime) -> None:
-    """Write one person for each row."""
-    await connection.execute(
-        INSERT_PEOPLE,
-        [row.person_id for row in rows],
-        [row.facts for row in rows],
-        [row.submission.legal_body for row in rows],
-        now,
-    )
-
-
 async def insert_signups(
     connection: Connection, rows: Sequence[Row], *, version: str, content_hash: str, now: datetime, lasts: timedelta
 ) -> None:
-    """Write the sign-ups with their consents, sources and confirmation links."""
+    """Write the sign-ups with their newcomers, consents, sources and confirmation links."""
     signups, people = [row.signup_id for row in rows], [row.person_id for row in rows]
     sent = [row.submission for row in rows]
+    grants = [
+        (row.person_id, row.signup_id, g.channel, g.wording_id, g.wording_version, g.legal_body,
+         row.submission.source.page)
+        for row in rows for g in row.submission.grants
+    ]  # fmt: skip
     await connection.execute(
         INSERT_SIGNUPS,
         signups,
@@ -174,37 +165,20 @@ async def insert_signups(
         [one.email.typed for one in sent],
         [row.facts for row in rows],
         [row.known for row in rows],
-        version,
-        content_hash,
-        now,
-    )
-    grants = [
-        (row.person_id, row.signup_id, g.channel, g.wording_id, g.wording_version, g.legal_body,
-         row.submission.source.page)
-        for row in rows for g in row.submission.grants
-    ]  # fmt: skip
-    columns = [[grant[column] for grant in grants] for column in range(7)]
-    await connection.execute(INSERT_CONSENTS, *columns, now, version, content_hash)
-    await connection.execute(
-        INSERT_SOURCES,
-        signups,
-        people,
+        [row.newcomer for row in rows],
         [one.source.utm_source for one in sent],
         [one.source.utm_medium for one in sent],
         [one.source.utm_campaign for one in sent],
         [one.source.referrer for one in sent],
         [one.source.ref for one in sent],
         [one.source.page for one in sent],
-        now,
-    )
-    await connection.execute(
-        INSERT_CONFIRM_LINKS,
         [row.link_id for row in rows],
         [row.link_hash for row in rows],
-        people,
-        signups,
+        version,
+        content_hash,
         now,
         now + lasts,
+        *([grant[column] for grant in grants] for column in range(7)),
     )
 
 

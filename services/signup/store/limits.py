@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from shared.db import Connection
 
-# Locks the buckets in one order, creating those that are missing, and returns them refilled.
+# Locks the buckets in one order, creating those that are missing, and returns them refilled. The commit of this
+# transaction, and of no other, waits for no disk: a crash of the server may give a sender some tokens back.
 REFILL = """
+    WITH hasty AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     INSERT INTO rate_buckets (bucket, tokens, refilled_at)
     SELECT bucket, burst, clock_timestamp() FROM unnest($1::text[], $2::float8[], $3::float8[])
-           AS batch (bucket, burst, per_second) ORDER BY bucket
+           AS batch (bucket, burst, per_second), hasty ORDER BY bucket
     ON CONFLICT (bucket) DO UPDATE SET
         tokens = least(excluded.tokens, rate_buckets.tokens + greatest(0, extract(epoch FROM
             excluded.refilled_at - rate_buckets.refilled_at))
