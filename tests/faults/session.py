@@ -1,6 +1,7 @@
 """A session: rows played on one stand under one crowd, then rest, then the ledger."""
 
 import asyncio
+import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -37,7 +38,7 @@ class Played:
     @property
     def violations(self) -> int:
         """How many checks of the ledger failed."""
-        return sum(" FAIL" in line or "✗" in line for line in self.ledger_said.splitlines()) if self.ledger_code else 0
+        return len(re.findall(r"^L\d+ +violated ", self.ledger_said, re.MULTILINE))
 
     @property
     def clean(self) -> bool:
