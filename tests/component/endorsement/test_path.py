@@ -65,6 +65,16 @@ async def test_announcement_before_the_embargo_is_refused(databases: DatabaseFac
         assert await refused(service, SECOND, "POST", f"/v1/decisions/{decision_id}/announcement") == (409, "embargoed")
 
 
+async def test_announcement_is_in_the_audit_log(databases: DatabaseFactory) -> None:
+    database = await databases("endorsement")
+    async with opened(database) as service:
+        made = await announced(service, database)
+        rows = await service.context.pool.fetch(
+            "SELECT person_id, details FROM audit_entries WHERE action = 'announced'"
+        )
+        assert [tuple(row) for row in rows] == [(SECOND.person_id, {"endorsement": made["endorsement_id"]})]
+
+
 async def test_announcement_by_the_decider_is_refused(databases: DatabaseFactory) -> None:
     database = await databases("endorsement")
     async with opened(database) as service:

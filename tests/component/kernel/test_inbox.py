@@ -325,6 +325,25 @@ async def test_infrastructure_fault_rolls_back_everything(kernel: Kernel, fault:
     assert [await kernel.count(table) for table in tables] == [2, 2, 1, 0, 1, 2]
 
 
+async def test_offsets_that_can_not_be_written_undo_the_effect(kernel: Kernel) -> None:
+    """The database goes away between the effect and the offsets: neither is there, and the batch comes again."""
+    person = uuid4()
+    await kernel.database.execute(
+        "CREATE FUNCTION go_away() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = 'admin_shutdown'; END $$"
+    )
+    await kernel.database.execute(
+        "CREATE TRIGGER goes_away BEFORE UPDATE ON inbox_offsets FOR EACH ROW EXECUTE FUNCTION go_away()"
+    )
+    inbox, batch = kernel.inbox({Noted: note}), [record(Noted(person_id=person, number=n), n) for n in range(2)]
+    with pytest.raises(asyncpg.AdminShutdownError):
+        await inbox.take(batch, cluster_id=CLUSTER)
+    assert [await kernel.count(table) for table in ("effects", "inbox_seen", "inbox_offsets")] == [0, 0, 0]
+    await kernel.database.execute("DROP TRIGGER goes_away ON inbox_offsets")
+    assert await inbox.take(batch, cluster_id=CLUSTER) == 2
+    assert await effects(kernel, person) == ["0", "1"]
+
+
 async def test_wrong_argument_parks_its_record_instead_of_blocking_the_partition(kernel: Kernel) -> None:
     sick, well = uuid4(), uuid4()
 

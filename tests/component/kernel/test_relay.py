@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 from deploy.embedded.kafka import Kafka
 from shared.broker import create_topics
 from shared.events import Event
+from shared.outbox import shard_of
 from shared.relay import GROUPS, LeaseLost, Relay
 from shared.work import Work
 from tests.component.kernel.conftest import Kernel
@@ -320,6 +322,43 @@ async def test_rollback_leaves_neither_rows_nor_gaps(kernel: Kernel) -> None:
     async with kernel.workshop.begin() as work:
         work.emit(Noted(person_id=person, number=2))
     assert await kernel.pool.fetchval("SELECT version FROM streams WHERE key = $1", str(person)) == 1
+
+
+async def test_change_whose_events_are_refused_is_undone(kernel: Kernel) -> None:
+    person = uuid4()
+    await kernel.database.execute("ALTER TABLE outbox ADD CONSTRAINT outbox_closed_ck CHECK (false) NOT VALID")
+
+    async def change() -> None:
+        async with kernel.workshop.begin() as work:
+            await work.connection.execute("INSERT INTO effects VALUES ($1, $2, 'changed')", uuid4(), person)
+            work.emit(Noted(person_id=person, number=1))
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await change()
+    assert await kernel.count("effects") == 0
+    await kernel.database.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_closed_ck")
+    await change()
+    assert (await kernel.count("effects"), await kernel.count("outbox")) == (1, 1)
+
+
+async def test_row_that_commits_late_is_relayed(kernel: Kernel, kafka: Kafka) -> None:
+    """Ids are drawn before the commit: a row may appear behind one with a higher id, which has been sent already."""
+    early = uuid4()
+    late = next(key for key in iter(uuid4, None) if shard_of(str(key)) == shard_of(str(early)))
+
+    async def sent() -> bool:
+        rows = await kernel.pool.fetch("SELECT 1 FROM outbox WHERE key = $1", str(early))
+        return not rows
+
+    async with running(make_relay(kernel, kafka).run()):
+        async with kernel.workshop.begin() as slow:
+            slow.emit(Noted(person_id=late, number=1))
+            await slow.flush()
+            async with kernel.workshop.begin() as fast:
+                fast.emit(Noted(person_id=early, number=1))
+            await until(sent, what="the row that committed first to be sent")
+        await until(lambda: emptied(kernel), what="an empty outbox")
+    assert [number for *_, number in await records_of(kafka, Noted, [late])] == [1]
 
 
 async def test_savepoint_undoes_its_own_events_only(kernel: Kernel) -> None:

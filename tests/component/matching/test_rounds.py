@@ -100,6 +100,29 @@ async def test_constraint_alone_refuses_what_sixteen_racing_writers_try(database
         assert await w.database.fetch(OVERLAPS) == [(0,)]
 
 
+async def test_prospect_has_one_active_match_whoever_writes(databases: DatabaseFactory) -> None:
+    """No code in front of it: writers hold hours of eight volunteers, none overlapping, for one prospect."""
+    async with world(databases, database_connections=20) as w:
+        await crowd(w, 1, 8)
+        rows = await w.database.fetch("SELECT person_id, roles FROM people ORDER BY person_id")
+        (prospect,) = [person for person, roles in rows if "prospect" in roles]
+        volunteers = [person for person, roles in rows if "volunteer" in roles]
+        start = (await w.now()).replace(minute=0, second=0, microsecond=0) + dt.timedelta(days=2)
+
+        async def write(number: int) -> int:
+            begins = start + dt.timedelta(hours=number)
+            hold = Hold(
+                call_id=new_id(), prospect_id=prospect, volunteer_id=volunteers[number], starts_at=begins,
+                ends_at=begins + dt.timedelta(minutes=30), week="2027-W01", expires_at=start,
+            )  # fmt: skip
+            async with w.service.context.workshop.begin() as work:
+                return len(await insert_held(work.connection, "one_on_one", [hold], work.now, ("v", "h")))
+
+        inserted = await asyncio.gather(*(write(number) for number in range(8)))
+        assert sum(inserted) == 1
+        assert await w.database.fetch("SELECT count(*) FROM bookings WHERE state IN ('held', 'confirmed')") == [(1,)]
+
+
 async def test_second_leader_waits_and_superseded_one_writes_nothing(databases: DatabaseFactory) -> None:
     async with world(databases) as w:
         await crowd(w, 3, 2)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi import Response
 
+from services.notifications.store import people
 from shared.events import notifications
 from tests.component.notifications.conftest import Station
 from tests.component.notifications.events import consent, reminder
@@ -178,6 +179,41 @@ async def test_stop_during_preparation_wins(station: Station) -> None:
     await station.send("text")
     assert [text["body"] for text in station.outside.texts if "is on" in text["body"]] == []
     assert (await texts(station))[-1] == ("dropped", "suppressed")
+
+
+async def test_stop_is_answered_after_the_hand_over_that_did_not_see_it(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hand-over has looked and found no stop: whoever stops at that moment is answered when it is under way."""
+    await at_hour(station, 10)
+    await remind(station)
+    look = people.get_suppressions
+    order: list[str] = []
+    stopping: list[asyncio.Task[Any]] = []
+
+    async def stop() -> None:
+        assert (await incoming(station, "STOP")).status_code == 200
+        order.append("stop answered")
+
+    async def looking(connection: Any, *arguments: Any) -> Any:
+        found = await look(connection, *arguments)
+        stopping.append(asyncio.create_task(stop()))
+        async with asyncio.timeout(20):
+            # Until the stop waits for a lock, or has been answered.
+            while not order and not await station.database.fetch(
+                "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+                " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+            ):
+                await asyncio.sleep(0.02)
+        order.append("handing")
+        return found
+
+    monkeypatch.setattr(people, "get_suppressions", looking)
+    await station.sender("text").send_batch()
+    monkeypatch.undo()
+    await asyncio.gather(*stopping)
+    assert order == ["handing", "stop answered"]
+    assert len(station.outside.texts) >= 1
 
 
 async def test_stop_of_an_unknown_number_holds_by_the_number_alone(station: Station) -> None:

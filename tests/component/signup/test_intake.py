@@ -1,17 +1,22 @@
 """The intake by JSON: what is stored, what is refused, and what a repeat does."""
 
 import asyncio
+import io
+import logging
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
+import structlog
 
 from services.signup.app import SERVICE
 from services.signup.domain.submission import read
 from services.signup.intake import Intake
 from services.signup.settings import Settings
 from services.signup.store.intake import prune_intents
+from shared.log import configure
 from shared.service import Service
 from tests.component.signup.conftest import a_signup, confirmed_person, post, signed_up_of
 from tests.conftest import DatabaseFactory
@@ -74,6 +79,67 @@ async def test_signup_is_stored_whole_before_it_is_answered(service: Service, cl
     assert (event.person_id, str(event.signup_id), event.known, event.office_level) == (
         row["id"], answer.json()["signup_id"], False, "local"
     )  # fmt: skip
+
+
+async def test_signup_whose_commit_fails_is_not_acknowledged(service: Service, client: httpx.AsyncClient) -> None:
+    await at_commit(service, "RAISE EXCEPTION 'the disk is full' USING ERRCODE = 'disk_full'")
+    intent = uuid4()
+    refused = await post(client, intent)
+    assert refused.status_code in (500, 503)
+    assert set((await counts(service)).values()) == {0}
+    await owner(service, "DROP TRIGGER at_commit ON signups")
+    answer = await post(client, intent)
+    assert answer.status_code == 202
+    assert await service.context.pool.fetchval("SELECT id FROM signups") == UUID(answer.json()["signup_id"])
+
+
+async def test_signup_is_on_disk_before_it_is_answered(service: Service, client: httpx.AsyncClient) -> None:
+    """PostgreSQL answers a commit after the write-ahead log was flushed, unless it is told not to wait."""
+    await owner(service, "CREATE TABLE waits (setting text)")
+    await owner(service, "GRANT ALL ON waits TO PUBLIC")
+    await at_commit(service, "INSERT INTO waits VALUES (current_setting('synchronous_commit')); RETURN NULL")
+    assert (await post(client)).status_code == 202
+    assert await service.context.pool.fetch("SELECT setting FROM waits") == [("on",)]
+
+
+async def test_log_of_a_signup_holds_ids_only(service: Service, client: httpx.AsyncClient) -> None:
+    stream = io.StringIO()
+    settings = structlog.get_config()
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    configure("signup", "DEBUG", stream)
+    try:
+        structlog.configure(cache_logger_on_first_use=False)
+        intent = uuid4()
+        assert (await post(client, intent, phone="(202) 555-0143", zip="78701")).status_code == 202
+        assert (await post(client, intent, state="OH")).status_code == 422
+        assert (await post(client, email="no address")).status_code == 422
+    finally:
+        structlog.configure(**settings)
+        logging.getLogger().handlers[:] = handlers
+        logging.getLogger().setLevel(level)
+    told = stream.getvalue().lower()
+    assert [word for word in ("ana@example.org", "ortiz", "5550143", "78701", "no address") if word in told] == []
+
+
+async def owner(service: Service, sql: str) -> None:
+    """Run a statement as the owner of the tables."""
+    address = service.context.settings.owner_database_url
+    assert address is not None
+    connection = await asyncpg.connect(address.get_secret_value())
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+async def at_commit(service: Service, body: str) -> None:
+    """Have PL/pgSQL run in every transaction that stores a sign-up, while it commits."""
+    await owner(service, f"CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$")
+    await owner(
+        service,
+        "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON signups DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION at_commit()",
+    )
 
 
 async def test_intent_repeated_gets_the_same_answer(service: Service, client: httpx.AsyncClient) -> None:
