@@ -72,6 +72,7 @@ def read_kafka(bootstrap: str) -> Iterator[Partition | RawRecord]:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 50,
             "error_cb": lambda error: errors.append(error.str()),
             "log_level": 0,
         }

@@ -123,12 +123,22 @@ CONFIRM_ACTS = """
       AND NOT EXISTS (SELECT 1 FROM signup_signups AS s WHERE s.email = acts.who AND s.status = 'applied')
 """
 STOP_ACTS = """
-    SELECT acts.who FROM acts JOIN signup_emails AS e ON e.email = acts.who
+    SELECT DISTINCT acts.who, h.phone FROM acts JOIN signup_emails AS e ON e.email = acts.who
+    JOIN signup_people AS h ON h.id = e.person_id
     LEFT JOIN aliases AS a ON a.service = 'notifications' AND a.alias_id = e.person_id
     WHERE acts.act = 'stop' AND acts.outcome = 'ack'
       AND NOT EXISTS (SELECT 1 FROM notifications_suppressions AS p
                       WHERE p.person_id IN (e.person_id, coalesce(a.person_id, e.person_id))
                         AND p.channel = coalesce(json_extract(acts.detail, '$.channel'), p.channel))
+      AND (? <> 'sms') = (coalesce(json_extract(acts.detail, '$.channel'), 'email') <> 'sms' OR EXISTS (
+              SELECT 1 FROM notifications_messages AS m WHERE m.person_id = e.person_id AND m.channel = 'sms'
+                 AND m.contact_hash IS NOT NULL))
+"""
+# A number that was never written to is stopped by its hash alone; whose it is nobody can tell, but how many there are.
+STOPPED_STRANGERS = """
+    SELECT count(DISTINCT contact_hash) FROM notifications_suppressions AS p
+    WHERE channel = 'sms' AND person_id IS NULL
+      AND NOT EXISTS (SELECT 1 FROM notifications_messages AS m WHERE m.contact_hash = p.contact_hash)
 """
 # (act, field of its detail, query that says whether it left a trace)
 ACTS = (
@@ -212,7 +222,11 @@ def _sums(evidence: Evidence, check: Check) -> None:
 def _acts(evidence: Evidence, check: Check) -> None:
     check.count(evidence.count("SELECT count(*) FROM acts WHERE outcome = 'ack'"), "acts")
     check.each(evidence.rows(CONFIRM_ACTS), "told that the address is confirmed, and no sign-up of it is applied")
-    check.each(evidence.rows(STOP_ACTS), "told that it is stopped, and nothing is suppressed")
+    check.each(evidence.rows(STOP_ACTS, ""), "told that it is stopped, and nothing is suppressed")
+    strangers = {phone: who for who, phone in evidence.rows(STOP_ACTS, "sms")}
+    if len(strangers) > (held := evidence.count(STOPPED_STRANGERS)):
+        who = ", ".join(sorted(strangers.values()))
+        check.found(who, f"told that texts are stopped; of these {len(strangers)} numbers {held} are suppressed")
     for act, field, query in ACTS:
         for (detail,) in evidence.rows("SELECT detail FROM acts WHERE act = ? AND outcome = 'ack'", act):
             identity = json.loads(detail).get(field) if detail else None
