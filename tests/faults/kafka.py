@@ -26,7 +26,8 @@ class Raw:
 
     def header(self, name: str) -> str:
         """A header's text; empty if it is not there."""
-        return next((value.decode() for known, value in self.headers if known == name and value is not None), "")
+        found = (value for known, value in self.headers if known == name and value is not None)
+        return next(found, b"").decode(errors="replace")
 
 
 async def read(stand: Stand, topics: Iterable[str], *, most: int = 10**9) -> list[Raw]:

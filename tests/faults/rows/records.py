@@ -28,10 +28,19 @@ BUG = """
 MENDED = "DROP TRIGGER faults_bug_trg ON messages; DROP FUNCTION faults_bug();"
 
 
+async def everything(scene: Scene, topics: list[str]) -> list[Raw]:
+    """Every record of these topics, of which there are some."""
+    await scene.goes_on()
+    records = await kafka.read(scene.stand, topics)
+    if not records:
+        raise Broken("the topics are empty though a mail was sent")
+    return records
+
+
 @row()
 async def topics_replayed(scene: Scene) -> None:
     """Every record of every topic is appended a second and a third time, as a producer's repeats would be."""
-    records = await kafka.read(scene.stand, NAMES)
+    records = await everything(scene, NAMES)
     written = await kafka.write(scene.stand, records, times=2)
     scene.stand.tell(f"{len(records)} records were appended twice more, {written} in all")
     await scene.goes_on(seconds=120)
@@ -57,7 +66,7 @@ async def offsets_set_back(scene: Scene) -> None:
 async def versions_out_of_order(scene: Scene) -> None:
     """Every record is appended again in the reverse order, newest version first. On compacted topics the order of a
     key is kept: there the last record is the state."""
-    records = await kafka.read(scene.stand, [name for name in NAMES if name not in COMPACTED])
+    records = await everything(scene, [name for name in NAMES if name not in COMPACTED])
     written = await kafka.write(scene.stand, reversed(records))
     scene.stand.tell(f"{written} records were appended again, backwards")
     await scene.goes_on(seconds=120)
