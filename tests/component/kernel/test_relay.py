@@ -16,6 +16,7 @@ from aiokafka.errors import ProducerFenced
 from structlog.testing import capture_logs
 
 from deploy.embedded.kafka import Kafka
+from deploy.embedded.processes import choose_port
 from shared.broker import create_topics
 from shared.events import Event
 from shared.outbox import shard_of
@@ -24,6 +25,7 @@ from shared.work import Work
 from tests.component.kernel.conftest import Kernel
 from tests.component.kernel.events import Counted, Noted
 from tests.component.kernel.running import read_topic, running, until
+from tests.component.kernel.test_service import process, ready, variables
 
 TAKE_NUMBERS = "UPDATE counters SET number = number + 1 WHERE id = ANY($1::uuid[]) RETURNING id, number"
 LOCK_COUNTERS = "SELECT id FROM counters WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
@@ -255,6 +257,64 @@ async def test_broker_away_longer_than_the_lease_ends_with_the_newest_state(kern
             seen[key].append(number)
     assert dict(seen) == {str(count): list(range(1, 9)) for count in counts}
     assert last == {str(count): 8 for count in counts}
+
+
+async def test_relay_process_that_sleeps_past_its_lease_puts_nothing_older_behind(
+    kernel: Kernel, kafka: Kafka, tmp_path: Path
+) -> None:
+    """A machine that was suspended: its relay wakes with records in its hands, after a successor sent newer ones."""
+    counts = [uuid4() for _ in range(12)]
+    number = 0
+
+    async def emit() -> None:
+        nonlocal number
+        number += 1
+        async with kernel.workshop.begin() as work:
+            work.emit(*(Counted(count_id=count, number=number) for count in counts))
+
+    async def write() -> None:
+        while True:
+            await emit()
+            await asyncio.sleep(0.05)
+
+    port, log = choose_port(), tmp_path / "log"
+    async with process("relay", variables(kernel.database, kafka.bootstrap, port), log) as asleep:
+        await ready(port, log)
+        async with running(write()):
+
+            async def relayed() -> bool:
+                return number > 20 and await kernel.count("outbox") < len(counts)
+
+            await until(relayed, what="records sent by the process")
+            asleep.send_signal(signal.SIGSTOP)
+            # Of the same service: the transactional ids are what fences.
+            successor = Relay(kernel.pool, service="tiny", bootstrap=kafka.bootstrap)
+            async with running(successor.run()):
+                epochs = await kernel.pool.fetchval("SELECT sum(epoch) FROM outbox_groups")
+
+                async def taken_over() -> bool:
+                    return bool(await kernel.pool.fetchval("SELECT sum(epoch) FROM outbox_groups") >= epochs + GROUPS)
+
+                await until(taken_over, what="the groups taken over once the lease of 15 s ended", seconds=60)
+                asleep.send_signal(signal.SIGCONT)
+                written = number
+
+                async def went_on() -> bool:
+                    return number > written + 20
+
+                await until(went_on, what="newer records while the sleeper wakes")
+        # Either of the two may hold the groups at the end.
+        async with running(Relay(kernel.pool, service="tiny", bootstrap=kafka.bootstrap).run()):
+            await until(lambda: emptied(kernel), what="an empty outbox", seconds=60)
+    found = await records_of(kafka, Counted, counts)
+    first: dict[str, list[int]] = defaultdict(list)
+    last: dict[str, int] = {}
+    for key, _, _, seen in found:
+        last[key] = seen
+        if seen not in first[key]:
+            first[key].append(seen)
+    assert dict(first) == {str(count): list(range(1, number + 1)) for count in counts}
+    assert last == {str(count): number for count in counts}
 
 
 async def test_oversized_record_holds_back_its_key_only(kernel: Kernel, kafka: Kafka) -> None:
