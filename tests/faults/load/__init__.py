@@ -6,6 +6,8 @@
         [--inbound-token T] credential of /sms/inbound, or NOTIFICATIONS_SMS_INBOUND_TOKEN; without, nobody texts STOP
         [--webhook URL]     an administrator subscribes this address before the walk
         [--patience S]      how long one intent, and one step of a walker, is tried again (default 180)
+        [--no-rest]         volunteers' hours stay as they are; default: they pause, so that a later run on the same
+                            system is not matched with volunteers who are gone
         [--program FILE]    the stack's program (default HUSTINGS_PROGRAM, else programs/org_2025.toml)
 
 Writes DIR/load.jsonl (docs/ledger.md) and DIR/summary.json. Exit 0: everything is settled. Exit 1: an intent stayed

@@ -26,6 +26,7 @@ def main(
     inbound_token: Annotated[str | None, typer.Option(envvar="NOTIFICATIONS_SMS_INBOUND_TOKEN")] = None,
     webhook: Annotated[str | None, typer.Option(help="an address to subscribe")] = None,
     patience: Annotated[float, typer.Option(min=1, help="seconds for which one thing is tried again")] = 180.0,
+    rest: Annotated[bool, typer.Option(help="volunteers take no more calls after the run")] = True,
     program: Annotated[Path | None, typer.Option(help="the stack's program file")] = None,
 ) -> None:
     """Send a crowd through the running system and write down what it was told."""
@@ -41,6 +42,7 @@ def main(
         inbound_token=inbound_token,
         webhook=webhook,
         patience_seconds=patience,
+        rest=rest,
         program=chosen,
     )
     try:

@@ -54,6 +54,7 @@ class Settings:
     inbound_token: str | None = None
     webhook: str | None = None
     patience_seconds: float = 180.0
+    rest: bool = True
     program: Path = ROOT / "programs" / "org_2025.toml"
 
 
@@ -224,7 +225,8 @@ class Run:
         self.step = "endorsement"
         counts = await endorsing.endorse(stage, walking, staff, lambda: None, endorsed_share=0.8, rescinded_share=0.1)
         self.step = "done"
-        await asyncio.gather(*(self._rest(member) for member in self.volunteers))
+        if self.settings.rest:
+            await asyncio.gather(*(self._rest(member) for member in self.volunteers))
         called = sum(bool(member.calls) for member in self.walkers)
         confirmed = sum(bool(member.person_id) for member in self.walkers)
         self.summary.walkers = {"began": len(self.walkers), "confirmed": confirmed, "one_on_one": called, **counts}
