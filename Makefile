@@ -70,6 +70,10 @@ faults: $(STAMP) ## Break the system in every way we know (FAULT=broker_away SEE
 campaign: $(STAMP) ## Rows and seeds until so many people have signed up (PEOPLE=100000); adds to the tally
 	@$(BIN)/python -m tests.faults campaign $(if $(PEOPLE),--people $(PEOPLE),) $(if $(EACH),--each $(EACH),)
 
+.PHONY: mutants
+mutants: $(STAMP) ## Break the product on purpose; tests and ledger must notice (NAME="no_inbox relay_*" KIND=tests)
+	@$(BIN)/python -m tests.faults.mutants $(NAME) $(if $(KIND),--kind $(KIND),)
+
 .PHONY: unit
 unit: $(STAMP) ## The tests without I/O
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
