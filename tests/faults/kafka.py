@@ -1,5 +1,6 @@
 """Records as the harness handles them: raw, with every header, never decoded."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,15 +61,17 @@ async def read(stand: Stand, topics: Iterable[str], *, most: int = 10**9) -> lis
     return found[:most]
 
 
-async def write(stand: Stand, records: Iterable[Raw], *, times: int = 1, piece: int = 500) -> int:
-    """Append records to their partitions, `times` over, in transactions as relays do; how many were written."""
+async def write(stand: Stand, records: Iterable[Raw], *, times: int = 1, piece: int = 500) -> list[str]:
+    """Append records to their partitions, `times` over, in transactions as relays do; where each one lies now, as
+    `topic/partition/offset`.
+    """
     records = list(records)
-    written = 0
+    places: list[str] = []
     async with producing(stand) as producer:
         for _ in range(times):
             for first in range(0, len(records), piece):
                 async with producer.transaction():
-                    for record in records[first : first + piece]:
+                    sent = [
                         await producer.send(
                             record.topic,
                             value=record.value,
@@ -76,8 +79,11 @@ async def write(stand: Stand, records: Iterable[Raw], *, times: int = 1, piece: 
                             partition=record.partition,
                             headers=list(record.headers),
                         )
-                        written += 1
-    return written
+                        for record in records[first : first + piece]
+                    ]
+                    placed = await asyncio.gather(*sent)
+                places += [f"{one.topic}/{one.partition}/{one.offset}" for one in placed]
+    return places
 
 
 @asynccontextmanager

@@ -322,6 +322,12 @@ class Stand:
             out.flush()
             os.fsync(out.fileno())
 
+    def expect(self, kind: str, *ids: str) -> None:
+        """Tell the ledger what a row put there on purpose: `record`, `parked`, `quarantined` (docs/ledger.md)."""
+        with (self.journals / "expected.jsonl").open("a", encoding="utf-8") as out:
+            for one in ids:
+                out.write(json.dumps({"kind": kind, "id": one}) + "\n")
+
     async def plan(self, *rules: Mapping[str, Any], seed: int = 1) -> None:
         """Have the sinks behave so from now on; without rules they accept everything."""
         if rules:

@@ -81,7 +81,7 @@ async def lag_drained(scene: Scene) -> None:
     finally:
         for process in processes.values():
             process.resume()
-    stand.tell(f"{written} records wait")
+    stand.tell(f"{len(written)} records wait")
     began = time.monotonic()
     most: dict[str, int] = dict.fromkeys(processes, 0)
     draining = asyncio.create_task(drained(scene, scene.seconds(600, 150)))
@@ -97,7 +97,7 @@ async def lag_drained(scene: Scene) -> None:
     sizes = ", ".join(f"{name} {size / 2**20:.0f} MB" for name, size in most.items())
     stand.tell(f"they are drained after {time.monotonic() - began:.1f} s; at most {sizes}")
     if large := [name for name, size in most.items() if size > MOST_BYTES]:
-        raise Broken(f"{', '.join(large)} took more than {MOST_BYTES // 2**20} MB to drain {written} records")
+        raise Broken(f"{', '.join(large)} took more than {MOST_BYTES // 2**20} MB to drain {len(written)} records")
     await scene.goes_on(seconds=60)
 
 

@@ -3,6 +3,7 @@
 import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import asyncpg
 
@@ -42,7 +43,7 @@ async def topics_replayed(scene: Scene) -> None:
     """Every record of every topic is appended a second and a third time, as a producer's repeats would be."""
     records = await everything(scene, NAMES)
     written = await kafka.write(scene.stand, records, times=2)
-    scene.stand.tell(f"{len(records)} records were appended twice more, {written} in all")
+    scene.stand.tell(f"{len(records)} records were appended twice more, {len(written)} in all")
     await scene.goes_on(seconds=120)
 
 
@@ -68,7 +69,7 @@ async def versions_out_of_order(scene: Scene) -> None:
     key is kept: there the last record is the state."""
     records = await everything(scene, [name for name in NAMES if name not in COMPACTED])
     written = await kafka.write(scene.stand, reversed(records))
-    scene.stand.tell(f"{written} records were appended again, backwards")
+    scene.stand.tell(f"{len(written)} records were appended again, backwards")
     await scene.goes_on(seconds=120)
 
 
@@ -101,6 +102,11 @@ def without(record: Raw, *names: str) -> list[tuple[str, bytes | None]]:
     return [(name, value) for name, value in record.headers if name not in names]
 
 
+def renewed(record: Raw) -> list[tuple[str, bytes | None]]:
+    """Its headers with an event id of their own."""
+    return [*without(record, "ce_id"), ("ce_id", str(uuid4()).encode())]
+
+
 @row()
 async def poison_record(scene: Scene) -> None:
     """Records that can't be read lie in every partition: broken JSON, no headers at all, a key that is another's. Each
@@ -112,12 +118,15 @@ async def poison_record(scene: Scene) -> None:
         poisoned
         for record in chosen
         for poisoned in (
-            changed(record, value=b'{"person_id": '),
+            changed(record, value=b'{"person_id": ', headers=renewed(record)),
             changed(record, headers=[]),
             changed(record, headers=[("ce_type", b"\xff\xfe")]),
         )
     ]
-    await kafka.write(stand, poison)
+    places = await kafka.write(stand, poison)
+    stand.expect("record", *places)
+    stand.expect("record", *(record.header("ce_id") for record in poison if record.header("ce_id")))
+    stand.expect("quarantined", *places)
     stand.tell(f"{len(poison)} records of poison lie in {len(chosen)} partitions")
     await scene.goes_on(seconds=120)
     for service, count in before.items():
@@ -132,16 +141,13 @@ async def poison_record(scene: Scene) -> None:
 async def null_header(scene: Scene) -> None:
     """Records with a header that has no value, and with required headers that have none, lie in every partition."""
     chosen = await some(scene, 6)
-    odd = [
-        changed(record, headers=headers)
-        for record in chosen
-        for headers in (
-            [*record.headers, ("x-trace", None)],
-            [*without(record, "ce_time"), ("ce_time", None)],
-        )
-    ]
-    await kafka.write(scene.stand, odd)
-    scene.stand.tell(f"{len(odd)} records with empty headers lie in {len(chosen)} partitions")
+    readable = [changed(record, headers=[*record.headers, ("x-trace", None)]) for record in chosen]
+    unreadable = [changed(record, headers=[*without(record, "ce_time"), ("ce_time", None)]) for record in chosen]
+    await kafka.write(scene.stand, readable)
+    places = await kafka.write(scene.stand, unreadable)
+    scene.stand.expect("record", *places)
+    scene.stand.expect("quarantined", *places)
+    scene.stand.tell(f"{len(readable) + len(unreadable)} records with empty headers lie in {len(chosen)} partitions")
     await scene.goes_on(seconds=120)
 
 
@@ -164,7 +170,7 @@ async def oversized_record(scene: Scene) -> None:
     stand = scene.stand
     chosen = await some(scene, 6)
     await kafka.allow_bytes(stand, SIGNUP_PEOPLE.name, 8 * 2**20)
-    large = [changed(record, value=(record.value or b"") + b" " * 2 * 2**20) for record in chosen]
+    large = [changed(record, headers=[*record.headers, ("x-padding", b" " * 2 * 2**20)]) for record in chosen]
     await kafka.write(stand, large, piece=1)
     await kafka.allow_bytes(stand, SIGNUP_PEOPLE.name, 2**20)
     stand.tell(f"{len(large)} records of 2 MB lie in {len(chosen)} partitions")
