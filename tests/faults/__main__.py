@@ -24,8 +24,6 @@ from tests.faults.stand import ROOT, forget
 
 EVIDENCE = ROOT / ".faults"
 TALLY = ROOT / "tests" / "faults" / "tally.jsonl"
-# A crowd that its rows outlast is followed by smaller ones.
-MORE = Size(people=60, walkers=6, rate=20)
 # A stand is given up after so many people: reading the whole of it again takes the ledger longer each time.
 PEOPLE_PER_STAND = 12_000
 
@@ -35,6 +33,11 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 def size_of(people: int, walkers: int | None) -> Size:
     """A crowd of so many, within half a minute; a fiftieth of them, at least six, walk the whole path."""
     return Size(people, max(6, people // 50) if walkers is None else walkers, max(20.0, people / 30))
+
+
+def more(rows: list[Row]) -> Size:
+    """The smaller crowds that follow one that its rows outlast; they walk where a row needs it."""
+    return Size(people=60, walkers=6 if any(row.walkers for row in rows) else 0, rate=20)
 
 
 def chosen(fault: str) -> list[Row]:
@@ -125,7 +128,8 @@ async def play_all(groups: list[list[Row]], *, seed: int, size: Size, brief: boo
         clean = True
         async with open_session(evidence, seed=seed, brief=brief) as session:
             while waiting and clean and session.crowd.people < PEOPLE_PER_STAND:
-                played = await session.play(waiting.pop(0), size, MORE)
+                group = waiting.pop(0)
+                played = await session.play(group, size, more(group))
                 clean = played.clean
                 report(played, session, seed, size, evidence)
         if clean and not keep:
@@ -168,7 +172,8 @@ async def go_on(target: int, each: int, groups: list[list[Row]], path: Path) -> 
                 done = tally.read(path)
                 if sum(run.people for run in done if run.verdict == "clean") >= target:
                     break
-                played = await session.play(least_played(groups, done), size, MORE)
+                group = least_played(groups, done)
+                played = await session.play(group, size, more(group))
                 clean = played.clean
                 report(played, session, seed, size, evidence)
                 tally.append(path, as_run(played, seed))
