@@ -4,6 +4,7 @@ Every catcher passes on the whole tree first. Then each mutant is put into a cop
 exit 1 if one of them does not see it. A name may end in `*`.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,6 +52,9 @@ def main(
             for catcher in mutant.catchers:
                 typer.echo(f"{'':<36} → {catcher.name}")
     else:
+        # Also in the background of a shell, where SIGINT is ignored: what was started is stopped, the copy goes.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         raise typer.Exit(_break(mutants, path, baseline=baseline, committed=committed))
 
 

@@ -87,10 +87,7 @@ MUTANTS = (
                 "        known=row.known,\n        email=sent.email.typed,\n        legal_body=",
             ),
         ),
-        (
-            Suite(("tests/contract/test_events.py::test_internal_events_carry_no_free_text",), r"SignedUp\.email"),
-            Rows(("kill.intake.after_commit",), "L14"),
-        ),
+        (Suite(("tests/contract/test_events.py::test_internal_events_carry_no_free_text",), r"SignedUp\.email"),),
     ),
     Mutant(
         "address_in_a_log",
@@ -203,10 +200,7 @@ MUTANTS = (
                 '(opens := texting_opens("UTC", texting, now))',
             ),
         ),
-        (
-            Suite((f"{TEXTS}::test_text_at_night_waits_for_the_morning",), "assert"),
-            Rows(("clock_over_daylight_saving",), "L8"),
-        ),
+        (Suite((f"{TEXTS}::test_text_at_night_waits_for_the_morning",), "assert"),),
     ),
     Mutant(
         "quiet_hours_only_when_queued",
