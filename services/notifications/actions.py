@@ -72,6 +72,31 @@ async def person_of_message(work: Work, message_id: UUID) -> tuple[messages.Row,
     return row, current
 
 
+async def take_receipt(work: Work, message_id: UUID, outcome: Literal["delivered", "bounced", "complained"]) -> str:
+    """What the relay host reports of a mail; the state that it leaves the message in. A repeat changes nothing."""
+    row = await work.connection.fetchrow(messages.LOCK_MESSAGE, message_id)
+    if row is None or row["channel"] != "email":
+        raise NotFound
+    state, reason = ("rejected", "bounced") if outcome == "bounced" else ("accepted", "receipt")
+    changed: str | None = await work.connection.fetchval(messages.MARK_BY_RECEIPT, message_id, state, reason)
+    if changed is not None:
+        ids = {"person_id": row["person_id"], "message_id": message_id, "template": row["template"],
+               "channel": row["channel"]}  # fmt: skip
+        told = events.MessageSent(**ids) if state == "accepted" else events.MessageFailed(**ids, reason=reason)
+        work.emit(told, correlation_id=row["correlation_id"])
+    if outcome != "delivered" and row["contact_hash"] is not None:
+        why: Reason = "bounce" if outcome == "bounced" else "complaint"
+        scope: Scope = "address" if outcome == "bounced" else "all"
+        fresh = await people.insert_suppression(
+            work.connection, channel="email", scope=scope, reason=why, person_id=None,
+            contact_hash=row["contact_hash"], now=work.now,
+        )  # fmt: skip
+        if fresh:
+            suppressed = events.ContactSuppressed(person_id=row["person_id"], channel="email", reason=why)
+            work.emit(suppressed, correlation_id=row["correlation_id"])
+    return changed or str(row["state"])
+
+
 async def settle(
     work: Work, actor: UUID, message_id: UUID, decision: Decision, reason_given: str | None = None
 ) -> None:

@@ -20,6 +20,7 @@ from services.notifications.settings import Settings
 from services.notifications.web.inbound import router as inbound
 from services.notifications.web.log import router as log_pages
 from services.notifications.web.preferences import router as preferences
+from services.notifications.web.receipts import router as receipts
 from shared.service import Context, Definition, Loop, Parts
 from shared.web.internal import InternalClient
 
@@ -86,7 +87,7 @@ def wire(context: Context) -> Parts:
     closing: list[Loop] = [*(pool.close for pool in pools), sources.close]
     closing += [gateway.close for gateway in gateways.values()]
     return Parts(
-        routers=(preferences, log_pages, inbound),
+        routers=(preferences, log_pages, inbound, receipts),
         routes=ROUTES,
         loops=loops,
         on_close=closing,

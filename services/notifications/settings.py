@@ -41,6 +41,9 @@ class Settings(ServiceSettings):
     sms_inbound_token: SecretStr | None = Field(
         None, description="What the text provider presents at /sms/inbound; left out, the address is closed."
     )
+    mail_receipt_token: SecretStr | None = Field(
+        None, description="What the relay host presents at /mail/receipts; left out, the address is closed."
+    )
     contact_hash_key: SecretStr | None = Field(
         None, description="Key of the hashes by which suppressions outlive an erasure; never change it."
     )

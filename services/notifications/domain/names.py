@@ -64,6 +64,7 @@ REASONS: Mapping[str, Message] = {
     "timeout": _("no answer in time"),
     "server_disconnected": _("the connection was closed without an answer"),
     "sender_lost": _("the sender stopped in the middle"),
+    "receipt": _("the relay host reported that it arrived"),
     "provider_demoted": _("the provider was slow or failing"),
     "stopping": _("the sender was stopped before it"),
     "too_slow": _("there was no time left in the batch"),

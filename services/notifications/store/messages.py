@@ -118,6 +118,14 @@ MARK_BY_OPERATOR = """
     UPDATE messages SET state = $2, reason = $3, due_at = $4, hands = CASE WHEN $2 = 'queued' THEN 0 ELSE hands END
     WHERE id = $1
 """
+# A report of the relay host. Of a mail that is unknown, or queued again because it was, it is the word that was
+# awaited; a bounce takes back what the host had accepted at first.
+MARK_BY_RECEIPT = """
+    UPDATE messages SET state = $2, reason = $3, due_at = NULL
+    WHERE id = $1 AND (state = 'unknown' OR (state = 'queued' AND reason = 'resend')
+                       OR (state = 'accepted' AND $2 = 'rejected'))
+    RETURNING state
+"""
 # Newest first, by the time in the id; the id given is the last of the page before. Each is served by an index that
 # has its order: the primary key, messages_state_idx, messages_template_idx, messages_person_idx.
 FIND_NEWEST = """

@@ -213,6 +213,7 @@ def settings_for(database: Database, relay_host: RelayHost, outside: Outside, **
         smtp_security="none",
         sms_url=f"{outside.url}/sms",
         sms_inbound_token="inbound-of-tests",
+        mail_receipt_token="receipts-of-tests",
         **changes,
     )
 
