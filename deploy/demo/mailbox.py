@@ -59,7 +59,7 @@ class Watch:
         while True:
             try:
                 found = await asyncio.to_thread(self._mailbox.messages, None, self._after)
-            except httpx.TransportError:
+            except httpx.HTTPError:
                 # The mailbox is away for longer than its reader's own retries; people look again later.
                 found = []
             for message in found:

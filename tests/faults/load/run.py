@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import stamina
@@ -37,6 +37,7 @@ WINDOW_SECONDS = 5.0
 NUDGE_AFTER_SECONDS, NUDGE = 20.0, "6m"
 """A hand-over that failed for now is tried again after five minutes of business time: time has to pass for it."""
 ROUNDS = 4
+T = TypeVar("T")
 TROUBLE = (Refused, TimeoutError, *UNANSWERED)
 
 
@@ -198,12 +199,9 @@ class Run:
         stage = self.stage()
         everybody = [*self.walkers, *self.volunteers]
         self.step = "open accounts"
-        staff = await open_accounts(
-            stage,
-            "staff",
-            domain=self.marks.domain,
-            title=self.marks.word,
-            tries=int(self.settings.patience_seconds / 4),
+        tries = max(1, int(self.settings.patience_seconds / 4))
+        staff = await self._nudging(
+            open_accounts(stage, "staff", domain=self.marks.domain, title=self.marks.word, tries=tries)
         )
         if self.settings.webhook:
             await self._subscribe(staff, self.settings.webhook)
@@ -214,7 +212,7 @@ class Run:
         walking = [member for member in self.walkers if not member.stuck]
         self.step = "intro calls"
         await journey.intro_calls(stage, walking, staff, lambda: None)
-        await self._some_leave(stage, walking)
+        await self._nudging(self._some_leave(stage, walking))
         for number in range(1, ROUNDS + 1):
             self.step = f"one-on-ones, round {number}"
             await journey.one_on_ones(stage, walking, self.volunteers, staff, lambda: None, rounds=1)
@@ -250,7 +248,7 @@ class Run:
         except TROUBLE as failure:
             member.stuck = f"rest: {type(failure).__name__} {failure}"
 
-    async def _nudging(self, work: Awaitable[None]) -> None:
+    async def _nudging(self, work: Awaitable[T]) -> T:
         """Let a few minutes of business time pass now and then while people wait for a mail."""
 
         async def nudge() -> None:
@@ -260,7 +258,7 @@ class Run:
 
         nudging = asyncio.create_task(nudge())
         try:
-            await work
+            return await work
         finally:
             nudging.cancel()
             await asyncio.gather(nudging, return_exceptions=True)
