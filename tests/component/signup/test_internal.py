@@ -103,6 +103,17 @@ async def test_message_data_tells_the_link_until_it_was_used(service: Service, c
     assert after[5]["data"]["roles"] == ["prospect"]
 
 
+async def test_second_copy_of_a_link_has_the_same_token(service: Service, client: httpx.AsyncClient) -> None:
+    """A link's mail may be sent once more when nobody knows whether it arrived: either copy opens the same door."""
+    signup_id = (await post(client)).json()["signup_id"]
+    person_id = str(await service.context.pool.fetchval("SELECT id FROM people"))
+    item = {"id": "1", "template": "welcome_confirm", "person_id": person_id, "reference": signup_id}
+    async with internal_client(service, "notifications") as notifications:
+        copies = [(await notifications.post("/internal/message-data", json={"items": [item]})).json() for _ in range(2)]
+    assert copies[0] == copies[1]
+    assert copies[0]["items"][0]["data"]["confirm_url"].endswith(await link_token(service, signup_id))
+
+
 @pytest.mark.parametrize("path", ["/internal/contacts", "/internal/profiles", "/internal/message-data"])
 async def test_internal_interface_needs_a_credential(
     service: Service, client: httpx.AsyncClient, staff_client: httpx.AsyncClient, path: str
