@@ -40,6 +40,12 @@ CHECKS: Sequence[tuple[str, str, Callable[[Evidence, Check], None]]] = (
     ("L14", "no personal data on internal topics or in logs", privacy),
 )
 Tell = Callable[[str], None]
+# A record that the harness put on a topic on purpose counts for nothing but the end of its partition.
+SET_ASIDE = """
+    UPDATE records SET first = 0, problem = NULL, event_id = NULL, type = NULL, key = NULL, headers = '', payload = '{}'
+    WHERE EXISTS (SELECT 1 FROM expected WHERE kind = 'record'
+                  AND id IN (topic || '/' || partition || '/' || offset, event_id))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ def gather(sources: Sources, store: Path | str, tell: Tell) -> Evidence:
             load_journals(evidence, sources.journals, tell)
         load_topics(evidence, sources.topics(), tell)
         evidence.db.executescript(INDEXES)
+        evidence.db.execute(SET_ASIDE)
         load_databases(evidence, sources.owner_dsns, tell)
     except BaseException:
         evidence.db.close()

@@ -6,7 +6,6 @@ not UTF-8 is `{"base64": …}`.
 """
 
 import base64
-import contextlib
 import datetime as dt
 import gzip
 import hashlib
@@ -258,11 +257,12 @@ def _row(record: RawRecord, seen: set[bytes]) -> Row:
     if attributes.get("ce_specversion") != "1.0" or not attributes.get("ce_type"):
         problem = problem or "no CloudEvent of ours (ce_specversion or ce_type)"
     payload = (record.value or b"").decode("utf-8", errors="replace")
-    with contextlib.suppress(ValueError):
-        if not isinstance(json.loads(payload), dict):
-            problem = problem or "the value is no JSON object"
-    if problem is None and not payload.startswith("{"):
-        problem = "the value is no JSON object"
+    try:
+        is_object = isinstance(json.loads(payload), dict)
+    except ValueError:
+        is_object = False
+    if not is_object:
+        problem = problem or "the value is no JSON object"
     first = 0
     if problem is None and identity is not None:
         first = int(identity.bytes not in seen)

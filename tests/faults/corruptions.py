@@ -737,12 +737,12 @@ def a_text_in_the_night(copy: Copy) -> str:
 
 @corruption("L8")
 def bulk_without_consent(copy: Copy) -> str:
+    """A consent on a form holds from the use of the form's link."""
     message, person, at = handed(copy, "m.delivery = 'bulk'")
-    columns = "channel, wording_id, wording_version, legal_body, page, program_version, program_hash, person_id"
     copy.run(
         "signup",
-        f"INSERT INTO consents ({columns}, granted, reason, given_at) SELECT {columns}, false, 'preference', "
-        f"'{at - dt.timedelta(seconds=10)}' FROM consents WHERE person_id = '{person}' AND channel = 'email' LIMIT 1",
+        f"UPDATE signups SET applied_at = '{at + dt.timedelta(minutes=1)}' WHERE person_id = '{person}'",
+        f"UPDATE consents SET given_at = '{at + dt.timedelta(minutes=1)}' WHERE person_id = '{person}'",
     )
     return message
 

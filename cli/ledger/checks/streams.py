@@ -12,8 +12,6 @@ SETTLE_SECONDS = 60.0
 UNREADABLE = """
     SELECT topic || '/' || partition || '/' || offset, problem FROM records
     WHERE problem IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM expected WHERE kind = 'record'
-                      AND (id = topic || '/' || partition || '/' || offset OR id = event_id))
 """
 # Records from before the watch are known by their number.
 UNCOPIED = """
@@ -21,7 +19,6 @@ UNCOPIED = """
     LEFT JOIN watch_streams AS w ON w.topic = r.topic AND w.key = r.key
     WHERE r.topic = ? AND r.first AND r.sequence > coalesce(w.version, 0)
       AND NOT EXISTS (SELECT 1 FROM copies WHERE copies.event_id = r.event_id AND copies.topic = r.topic)
-      AND NOT EXISTS (SELECT 1 FROM expected WHERE kind = 'record' AND id = r.event_id)
 """
 UNSENT = """
     SELECT copies.event_id, copies.topic, copies.key FROM copies
@@ -39,19 +36,17 @@ COPIED_TWICE = "SELECT event_id, count(*) FROM copies WHERE topic = ? GROUP BY e
 MISCOUNTED = """
     SELECT s.topic || ' ' || s.key, s.version, coalesce(told.events, 0) FROM streams AS s
     LEFT JOIN (SELECT topic, key, count(*) AS events FROM records
-               WHERE first AND NOT EXISTS (SELECT 1 FROM expected WHERE kind = 'record' AND id = records.event_id)
-               GROUP BY topic, key) AS told ON told.topic = s.topic AND told.key = s.key
+               WHERE first GROUP BY topic, key) AS told ON told.topic = s.topic AND told.key = s.key
     WHERE s.topic = ? AND s.version <> coalesce(told.events, 0)
 """
 UNCOUNTED = """
     SELECT DISTINCT r.event_id, r.topic, r.key FROM records AS r
     WHERE r.topic = ? AND r.first AND NOT EXISTS (SELECT 1 FROM streams WHERE topic = r.topic AND key = r.key)
-      AND NOT EXISTS (SELECT 1 FROM expected WHERE kind = 'record' AND id = r.event_id)
 """
 LAST_STATES = """
     SELECT key, payload FROM (
         SELECT key, payload, row_number() OVER (PARTITION BY key ORDER BY partition, offset DESC) AS back
-        FROM records WHERE topic = 'endorsement.state' AND problem IS NULL)
+        FROM records WHERE topic = 'endorsement.state' AND event_id IS NOT NULL AND problem IS NULL)
     WHERE back = 1
 """
 ENDORSEMENTS = "SELECT id, status, public, announced_at, rescinded_at FROM endorsement_endorsements"
@@ -121,7 +116,7 @@ ORDERED = """
 """
 REPEATS = """
     SELECT event_id, count(DISTINCT digest), count(DISTINCT topic || '/' || partition) FROM records
-    WHERE problem IS NULL GROUP BY event_id
+    WHERE problem IS NULL AND event_id IS NOT NULL GROUP BY event_id
     HAVING count(*) > 1 AND (count(DISTINCT digest) > 1 OR count(DISTINCT topic || '/' || partition) > 1)
 """
 SPREAD = """
@@ -132,13 +127,10 @@ SPREAD = """
 
 def order(evidence: Evidence, check: Check) -> None:
     """L4: per topic and key, first occurrences ascend, and by one where nothing was removed."""
-    expected = {row[0] for row in evidence.rows("SELECT id FROM expected WHERE kind = 'record'")}
     whole = {(t, p): low == 0 for t, p, low in evidence.rows("SELECT topic, partition, low FROM partitions")}
     last: dict[str, int] = {}
     place, compared, keys = ("", -1), 0, 0
     for topic, partition, key, event_id, sequence, offset in evidence.rows(ORDERED):
-        if event_id in expected:
-            continue
         if (topic, partition) != place:
             place, last = (topic, partition), {}
         compared += 1

@@ -18,10 +18,10 @@ GRACE_SECONDS = 5.0
 MISSING = """
     SELECT r.event_id, s.id FROM records AS r CROSS JOIN endorsement_subscribers AS s
     WHERE r.topic = 'endorsement.endorsements' AND r.first AND r.time > s.created_at + ? AND s.status = 'active'
-      AND NOT EXISTS (SELECT 1 FROM expected WHERE kind = 'record' AND id = r.event_id)
       AND NOT EXISTS (SELECT 1 FROM endorsement_deliveries AS d
                       WHERE d.subscriber_id = s.id AND d.webhook_id = r.event_id)
-      AND NOT EXISTS (SELECT 1 FROM endorsement_audit AS a WHERE a.action = 'webhook_disabled' AND a.subject = s.id)
+      AND NOT EXISTS (SELECT 1 FROM endorsement_audit AS a WHERE a.subject = s.id
+                      AND a.action IN ('webhook_disabled', 'webhook_enabled'))
       AND NOT EXISTS (SELECT 1 FROM endorsement_deliveries AS d
                       WHERE d.subscriber_id = s.id AND d.dead_reason IN ('gone', 'disabled'))
 """
