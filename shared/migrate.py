@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
@@ -86,14 +87,22 @@ def migrate(service: str, owner_dsn: str) -> list[str]:
             f"{later[0]} can't run before {held[0]}, which waits for processes of an older version to end: deploy the"
             f" version that brought {held[0]} first, then migrate, then deploy this one."
         )
-    wanted = [path for path in files_of(service) if path.name not in held]
-    for left in range(LOCK_TRIES, -1, -1):
-        failure = _apply(wanted, owner_dsn)
-        if failure is None:
-            return held
-        if "lock timeout" not in failure or not left:
-            break
-        time.sleep(0.5)
+    with ExitStack() as stack:
+        folders = directories(service)
+        if held:
+            # dbmate applies whatever is in a folder; without anything held back none has to be written.
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hustings-migrations-")))
+            for path in files_of(service):
+                if path.name not in held:
+                    shutil.copy(path, folder)
+            folders = [folder]
+        for left in range(LOCK_TRIES, -1, -1):
+            failure = _apply(folders, owner_dsn)
+            if failure is None:
+                return held
+            if "lock timeout" not in failure or not left:
+                break
+            time.sleep(0.5)
     raise RuntimeError(f"The migrations of {service} failed: {failure}")
 
 
@@ -135,23 +144,23 @@ async def _look(owner_dsn: str) -> tuple[set[str], list[str]]:
         await connection.close()
 
 
-def _apply(wanted: Sequence[Path], owner_dsn: str) -> str | None:
-    """Have dbmate apply these files; None, or what it said went wrong."""
+def _apply(folders: Sequence[Path], owner_dsn: str) -> str | None:
+    """Have dbmate apply what these folders hold; None, or what it said went wrong."""
     separator = "&" if "?" in owner_dsn else "?"
     url = owner_dsn if "sslmode=" in owner_dsn else f"{owner_dsn}{separator}sslmode=disable"
     separator = "&" if "?" in url else "?"
     url = f"{url}{separator}options=-c%20lock_timeout%3D{LOCK_TIMEOUT}"
-    with tempfile.TemporaryDirectory(prefix="hustings-migrations-") as folder:
-        for path in wanted:
-            shutil.copy(path, folder)
-        done = subprocess.run(  # noqa: S603 (our own binary, our own arguments)
-            [_dbmate(), "--no-dump-schema", "--migrations-dir", folder, "migrate"],
-            env={"DATABASE_URL": url, "PATH": ""},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+    command = [_dbmate(), "--no-dump-schema"]
+    for folder in folders:
+        command += ["--migrations-dir", str(folder)]
+    done = subprocess.run(  # noqa: S603 (our own binary, our own arguments)
+        [*command, "migrate"],
+        env={"DATABASE_URL": url, "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     return (done.stderr or done.stdout).strip()[-600:] if done.returncode else None
 
 
