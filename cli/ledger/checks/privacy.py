@@ -51,16 +51,19 @@ class Canaries:
     """Finds personal data in a text; what it names is cut to its first signs, so that a report is no leak itself."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self._markers = sorted({str(row[0]) for row in evidence.rows("SELECT marker FROM markers")})
-        escaped = "|".join(re.escape(marker) for marker in self._markers)
-        self._marked = re.compile(escaped, re.IGNORECASE) if escaped else None
+        self._markers = sorted({str(row[0]).lower() for row in evidence.rows("SELECT marker FROM markers")})
         self._numbers = {row[0] for row in evidence.rows("SELECT phone FROM signup_people WHERE phone IS NOT NULL")}
         self._addresses = {row[0] for row in evidence.rows("SELECT email FROM signup_emails")}
 
+    def _marker_in(self, text: str) -> str | None:
+        # Plain searches: an alternation without regard to case takes ten times as long.
+        lower = text.lower()
+        return next((marker for marker in self._markers if marker in lower), None)
+
     def of_record(self, text: str) -> str | None:
         """What personal data the text of a record holds; None for none."""
-        if self._marked is not None and (marked := self._marked.search(text)):
-            return f"marker {marked[0]!r}"
+        if (marker := self._marker_in(text)) is not None:
+            return f"marker {marker!r}"
         if "@" in text and (address := ADDRESS.search(text)):
             return f"an address ({address[0][:3]}…)"
         if "+" in text and any(number in self._numbers for number in NUMBER.findall(text)):
@@ -69,8 +72,8 @@ class Canaries:
 
     def of_log(self, text: str) -> str | None:
         """As `of_record`, but an address counts only if somebody signed up with it: logs name those of programs."""
-        if self._marked is not None and (marked := self._marked.search(text)):
-            return f"marker {marked[0]!r}"
+        if (marker := self._marker_in(text)) is not None:
+            return f"marker {marker!r}"
         if "@" in text:
             for address in ADDRESS.findall(text):
                 if address.lower().rstrip(".") in self._addresses:
