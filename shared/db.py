@@ -1,8 +1,10 @@
 """The connection pool, and which database errors mean "the same work may succeed later"."""
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import asyncpg
@@ -10,6 +12,10 @@ import orjson
 
 from shared.migrate import application_name
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
 Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
 
 PATIENCE_SECONDS: ContextVar[float | None] = ContextVar("patience_seconds", default=None)
@@ -26,6 +32,8 @@ TRANSIENT: tuple[type[BaseException], ...] = (
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
+    # A migration changed a table under a prepared statement; the connection forgets it and prepares it anew.
+    asyncpg.InvalidCachedStatementError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     ConnectionError,
@@ -106,6 +114,14 @@ async def create_pool(dsn: str, *, service: str, size: int) -> Pool:
     )
     await pool
     return pool
+
+
+def record_of(cls: type[R], row: Mapping[str, Any]) -> R:
+    """A dataclass made of the columns that bear its fields' names.
+
+    Other columns are left alone: a next version's migration may have added them while this version still runs.
+    """
+    return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 async def _nothing_to_reset(_connection: Connection) -> None:

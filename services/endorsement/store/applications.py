@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from shared.db import Connection, Pool
+from shared.db import Connection, Pool, record_of
 from shared.errors import NotFound
 
 
@@ -120,12 +120,12 @@ async def get_application(connection: Connection, application_id: UUID) -> Appli
     row = await connection.fetchrow(GET, application_id)
     if row is None:
         raise NotFound
-    return Application(**row)
+    return record_of(Application, row)
 
 
 async def find_applications(connection: Connection, candidacy_id: UUID) -> list[Application]:
     """All versions, newest first."""
-    return [Application(**row) for row in await connection.fetch(FIND_OF_CANDIDACY, candidacy_id)]
+    return [record_of(Application, row) for row in await connection.fetch(FIND_OF_CANDIDACY, candidacy_id)]
 
 
 async def find_queue(connection: Connection, limit: int = 200) -> list[Mapping[str, Any]]:

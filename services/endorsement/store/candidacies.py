@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.endorsement.domain.candidacy import Declared
-from shared.db import Connection
+from shared.db import Connection, record_of
 from shared.errors import NotFound, Rejected
 from shared.web.text import _
 
@@ -147,7 +147,7 @@ async def lock_candidacy_if_free(connection: Connection, candidacy_id: UUID) -> 
 def _one(row: Mapping[str, Any] | None) -> Candidacy:
     if row is None:
         raise NotFound
-    return Candidacy(**row)
+    return record_of(Candidacy, row)
 
 
 async def lock_candidacies_of(connection: Connection, person_ids: Sequence[UUID]) -> list[UUID]:
@@ -157,12 +157,12 @@ async def lock_candidacies_of(connection: Connection, person_ids: Sequence[UUID]
 
 async def find_candidacies(connection: Connection, person_id: UUID) -> list[Candidacy]:
     """The person's own, newest first; `person_id` is the resolved one."""
-    return [Candidacy(**row) for row in await connection.fetch(FIND_OF_PERSON, person_id)]
+    return [record_of(Candidacy, row) for row in await connection.fetch(FIND_OF_PERSON, person_id)]
 
 
 async def find_to_verify(connection: Connection, limit: int = 100) -> list[Candidacy]:
     """Filings that wait for somebody to check them, oldest first."""
-    return [Candidacy(**row) for row in await connection.fetch(FIND_TO_VERIFY, limit)]
+    return [record_of(Candidacy, row) for row in await connection.fetch(FIND_TO_VERIFY, limit)]
 
 
 async def mark_confirmed(connection: Connection, candidacy_id: UUID, verified_by: UUID, now: datetime) -> None:

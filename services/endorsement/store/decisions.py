@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.db import Connection
+from shared.db import Connection, record_of
 from shared.errors import NotFound, Rejected
 from shared.web.text import _
 
@@ -167,18 +167,18 @@ async def get_decision(connection: Connection, decision_id: UUID) -> Decision:
     row = await connection.fetchrow(GET_DECISION, decision_id)
     if row is None:
         raise NotFound
-    return Decision(**row)
+    return record_of(Decision, row)
 
 
 async def get_decision_of(connection: Connection, application_id: UUID) -> Decision | None:
     """The decision on an application, None while there is none."""
     row = await connection.fetchrow(GET_DECISION_OF, application_id)
-    return None if row is None else Decision(**row)
+    return None if row is None else record_of(Decision, row)
 
 
 async def find_decisions(connection: Connection, limit: int = 200) -> list[Decision]:
     """The latest first."""
-    return [Decision(**row) for row in await connection.fetch(FIND_DECISIONS, limit)]
+    return [record_of(Decision, row) for row in await connection.fetch(FIND_DECISIONS, limit)]
 
 
 async def find_to_announce(connection: Connection, limit: int = 200) -> list[Mapping[str, Any]]:
@@ -225,13 +225,13 @@ async def get_endorsement(connection: Connection, endorsement_id: UUID) -> Endor
     row = await connection.fetchrow(GET_ENDORSEMENT, endorsement_id)
     if row is None:
         raise NotFound
-    return Endorsement(**row)
+    return record_of(Endorsement, row)
 
 
 async def get_endorsement_of(connection: Connection, decision_id: UUID) -> Endorsement | None:
     """The announced endorsement of a decision."""
     row = await connection.fetchrow(GET_ENDORSEMENT_OF, decision_id)
-    return None if row is None else Endorsement(**row)
+    return None if row is None else record_of(Endorsement, row)
 
 
 async def mark_rescinded(connection: Connection, endorsement_id: UUID, now: datetime) -> None:
@@ -252,7 +252,7 @@ async def find_endorsements(
     """Announced endorsements, the newest first, after the place `before`."""
     moment, last_id = before or (None, None)
     rows = await connection.fetch(FIND_ENDORSEMENTS, state, office, year, status, moment, last_id, limit)
-    return [Endorsement(**row) for row in rows]
+    return [record_of(Endorsement, row) for row in rows]
 
 
 async def insert_rescission(connection: Connection, rescission: Rescission) -> None:
@@ -277,7 +277,7 @@ async def insert_rescission(connection: Connection, rescission: Rescission) -> N
 async def get_rescission_of(connection: Connection, endorsement_id: UUID) -> Rescission | None:
     """The request to rescind, confirmed or not."""
     row = await connection.fetchrow(GET_RESCISSION_OF, endorsement_id)
-    return None if row is None else Rescission(**row)
+    return None if row is None else record_of(Rescission, row)
 
 
 async def mark_rescission(connection: Connection, rescission_id: UUID, confirmed_by: UUID, now: datetime) -> None:
