@@ -43,6 +43,7 @@ from shared.pulse import Pulse
 from shared.relay import Relay
 from shared.settings import SERVICES, ServiceSettings, reference
 from shared.web.app import create_app
+from shared.web.express import Express
 from shared.web.navigation import staff_navigation
 from shared.web.pages import Pages
 from shared.work import Workshop
@@ -81,6 +82,7 @@ class Parts:
     state: Mapping[str, object] = field(default_factory=dict)
     body_limits: Mapping[str, int] = field(default_factory=dict)
     embeddable: Sequence[str] = ()
+    express: Mapping[tuple[str, str], Express] = field(default_factory=dict)
 
 
 Wire = Callable[[Context], Parts]
@@ -141,6 +143,7 @@ class Service:
             lifespan=self._lifespan,
             body_limits=dict(self.parts.body_limits),
             embeddable=self.parts.embeddable,
+            express=self.parts.express if with_pages else {},
             pulse=self._pulse,
         )
         self.web_app.state.context = context

@@ -42,6 +42,7 @@ def wire(context: Context) -> Parts:
         on_close=(intake.close,),
         state={"intake": intake, "limits": limits},
         embeddable=("/embed/",),
+        express=web.express(context.program),
     )
 
 

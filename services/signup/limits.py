@@ -1,8 +1,8 @@
 """Who may send how much: per network address, per e-mail address, and in all.
 
-Keys are keyed hashes, so that the table names nobody. Buckets are spent in a transaction of their own, before the
-work: what is refused has cost one small statement. Its commit waits for no disk (`store.limits`), so that a sign-up
-waits for one, which is its own.
+Keys are keyed hashes, so that the table names nobody. Tokens are taken by one small statement before the work, and
+given back for what is refused. Its commit waits for no disk (`store.limits`), so that a sign-up waits for one, which is
+its own.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from services.signup.settings import Settings
 from services.signup.store import limits as store
@@ -42,17 +43,18 @@ class Limits:
 
     async def admit(self, requests: Sequence[Sequence[str]]) -> list[bool]:
         """Which of these requests, each given by its buckets, may go on; those take a token of each."""
-        limits = {key: self._limit(key) for keys in requests for key in keys}
-        async with self.pool.acquire() as connection, connection.transaction():
-            tokens = await store.refill(connection, limits)
-            admitted: list[bool] = []
-            spent: Counter[str] = Counter()
-            for keys in requests:
-                fits = all(tokens[key] - spent[key] >= 1 for key in keys)
-                admitted.append(fits)
-                if fits:
-                    spent.update(keys)
-            await store.spend(connection, spent)
+        wanted = Counter(key for keys in requests for key in keys)
+        tokens = await store.take(self.pool, {key: self._limit(key) for key in wanted}, wanted)
+        if all(tokens[key] >= count for key, count in wanted.items()):
+            return [True] * len(requests)
+        admitted: list[bool] = []
+        spent: Counter[str] = Counter()
+        for keys in requests:
+            fits = all(tokens[key] - spent[key] >= 1 for key in keys)
+            admitted.append(fits)
+            if fits:
+                spent.update(keys)
+        await store.give_back(self.pool, wanted - spent)
         return admitted
 
     async def admit_one(self, address: str, email_key: str | None) -> None:
@@ -73,6 +75,7 @@ class Limits:
         return Limit(self.settings.limit_global_burst, self.settings.limit_global_per_second)
 
 
+@lru_cache(maxsize=4096)
 def _network(address: str) -> str:
     """The address itself, or the /64 of an IPv6 one: a host may take any address of its /64."""
     try:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import structlog
@@ -18,6 +18,7 @@ from shared.events.envelope import new_id
 from shared.pulse import Pulse
 from shared.settings import SERVICES, ServiceSettings
 from shared.web import problems, sessions
+from shared.web.express import Express
 from shared.web.pages import Pages
 from shared.web.text import _
 
@@ -56,12 +57,14 @@ def create_app(
     embeddable: Sequence[str] = (),
     frame_ancestors: Sequence[str] = (),
     pulse: Pulse | None = None,
+    express: Mapping[tuple[str, str], Express] | None = None,
 ) -> FastAPI:
     """A FastAPI application with everything that is the same in each service.
 
     `ready` and `alive` return None, or the sentence that says what is wrong. `body_limits` maps a path prefix to a
     larger limit in bytes than the usual 32 KiB. `embeddable` are path prefixes that `frame_ancestors` may frame.
-    Once `pulse` says that the database is away, requests that wait for it are answered 503.
+    Once `pulse` says that the database is away, requests that wait for it are answered 503. `express` maps a method and
+    a path to the route that answers it without the framework.
     """
     app = FastAPI(title=f"Hustings {service}", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
@@ -86,6 +89,7 @@ def create_app(
         embed_policy=POLICY.format(form_action=form_action, ancestors=" ".join(frame_ancestors) or "*"),
         secure=app.state.public_url.startswith("https://"),
         pulse=pulse,
+        express=express or {},
     )
     return app
 
@@ -106,10 +110,14 @@ class Edge:
         embed_policy: str,
         secure: bool,
         pulse: Pulse | None = None,
+        express: Mapping[tuple[str, str], Express],
     ) -> None:
         self._app = app
+        self._express = express
         self._pulse = pulse
         self._abandoned: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._watched: asyncio.Future[None] | None = None
         self._settings = settings
         self._pages = pages
         self._public_url = public_url
@@ -126,17 +134,19 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        given = request.headers.get("x-correlation-id", "")
+        # Each look-up in a request's headers goes through all of them; these are looked up for every request.
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-correlation-id", b"").decode("latin-1")
         correlation_id = given if CORRELATION.match(given) else str(new_id())
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
         scope.setdefault("state", {})
         scope["state"]["correlation_id"] = correlation_id
-        token = sessions.token_of(request)
+        token = sessions.token_of(request) if b"cookie" in headers or b"authorization" in headers else None
         principal = sessions.verify(token, self._settings.session_public_key) if token else None
         scope["state"]["principal"] = principal
         began, status, started = time.perf_counter(), 500, False
-        path = request.url.path
+        path = scope["path"]
         policy = self._embed_policy if self._embeddable and path.startswith(self._embeddable) else self._policy
 
         limit = self._limit(path)
@@ -162,8 +172,9 @@ class Edge:
             await send(message)
 
         try:
-            refusal = self._refuse(request, principal is not None)
-            if refusal is None and int(request.headers.get("content-length") or 0) > limit:
+            length = headers.get(b"content-length", b"0").decode("latin-1")
+            refusal = self._refuse(request, length, principal is not None)
+            if refusal is None and int(length) > limit:
                 refusal = self._too_large(request, limit)
             if refusal is not None:
                 await refusal(scope, receive, send_with_headers)
@@ -190,8 +201,9 @@ class Edge:
 
         What waits for the database then is left to itself: undoing it would wait for the same database.
         """
+        app = self._express.get((scope["method"], scope["path"]), self._app)
         if self._pulse is None:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return True
         left = False
 
@@ -200,11 +212,11 @@ class Edge:
                 await send(message)
 
         async def answer() -> None:
-            await self._app(scope, receive, send_unless_left)
+            await app(scope, receive, send_unless_left)
 
         answering = asyncio.create_task(answer())
         try:
-            await asyncio.wait({answering, self._pulse.gone}, return_when=asyncio.FIRST_COMPLETED)
+            await self._done_or_gone(answering, self._pulse.gone)
             if not answering.done():
                 # It may need no database.
                 await asyncio.wait({answering}, timeout=GRACE_SECONDS)
@@ -220,6 +232,25 @@ class Edge:
             raise
         return True
 
+    async def _done_or_gone(self, answering: "asyncio.Task[None]", gone: "asyncio.Future[None]") -> None:
+        """Wait for whichever comes first. One call-back on `gone` serves every request that is under way."""
+        if gone.done():
+            return
+        if gone is not self._watched:
+            self._watched = gone
+            gone.add_done_callback(self._wake_all)
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        answering.add_done_callback(lambda _answering: _settle(first))
+        self._waiting.add(first)
+        try:
+            await first
+        finally:
+            self._waiting.discard(first)
+
+    def _wake_all(self, _gone: "asyncio.Future[None]") -> None:
+        for first in self._waiting:
+            _settle(first)
+
     def _forget(self, answering: "asyncio.Task[None]") -> None:
         self._abandoned.discard(answering)
         if not answering.cancelled():
@@ -231,13 +262,16 @@ class Edge:
                 return limit
         return INTERNAL_BODY_LIMIT_BYTES if path.startswith("/internal/") else BODY_LIMIT_BYTES
 
-    def _refuse(self, request: Request, signed_in: bool) -> Response | None:
-        length = request.headers.get("content-length", "0")
+    def _refuse(self, request: Request, length: str, signed_in: bool) -> Response | None:
         if not length.isdecimal():
             return problems.answer(request, self._pages, 400, "bad_request", _("The Content-Length is not a number."))
-        by_cookie = signed_in and not sessions.has_bearer(request)
         changes = request.method not in ("GET", "HEAD", "OPTIONS")
-        if changes and by_cookie and not sessions.same_origin(request, self._public_url):
+        if (
+            changes
+            and signed_in
+            and not sessions.has_bearer(request)
+            and not sessions.same_origin(request, self._public_url)
+        ):
             message = _("This form was sent from another site. Open the page here and send it again.")
             return problems.answer(request, self._pages, 403, "foreign_origin", message)
         return None
@@ -246,6 +280,11 @@ class Edge:
         message = _("That is more than %(kib)d KiB, the most that fits here. Shorten it and send it again.",
                     kib=limit // 1024)  # fmt: skip
         return problems.answer(request, self._pages, 413, "too_large", message, headers={"Connection": "close"})
+
+
+def _settle(first: "asyncio.Future[None]") -> None:
+    if not first.done():
+        first.set_result(None)
 
 
 class _TooLarge(Exception):

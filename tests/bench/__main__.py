@@ -13,14 +13,20 @@ import structlog
 import uvloop
 
 from shared.service import rest_garbage_collector
+from tests.bench.intake import intake
+from tests.bench.memory import memory
 from tests.bench.relay import relay
 from tests.bench.stage import Stage, open_stage
 from tests.bench.suite import LEAST_ROUNDS, Bench, Result, as_json, markdown, run, spread
 from tests.bench.worker import worker
+from tests.bench.workers import workers
 
 BENCHES: Mapping[str, tuple[tuple[int, ...], Bench]] = {
+    "intake": ((1, 2), intake),
     "relay": ((3,), relay),
     "worker": ((4,), worker),
+    "memory": ((9,), memory),
+    "workers": ((11,), workers),
 }
 """Name, the numbers of the goals it measures, and how."""
 
@@ -85,9 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.monotonic()
     # As in every process of a service; the ceilings have the good of it too.
     rest_garbage_collector()
-    with open_stage(seconds=given.seconds, scale=given.scale, full=given.full) as stage:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            results = runner.run(measure(stage, names, given.rounds))
+    with (
+        open_stage(seconds=given.seconds, scale=given.scale, full=given.full) as stage,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        results = runner.run(measure(stage, names, given.rounds))
     took = time.monotonic() - began
     say(f"took {took:.0f} s")
     document = json.dumps(as_json(results, took_seconds=round(took)), indent=1)

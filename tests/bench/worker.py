@@ -123,9 +123,13 @@ async def columns(pool: Pool, query: str) -> list[list[object]]:
     return [list(column) for column in zip(*(tuple(row) for row in rows), strict=True)]
 
 
-async def write_backlog(bootstrap: str, topic: Topic, events: int) -> None:
-    """A topic full of sign-ups, with envelopes as the outbox writes them."""
+async def create_backlog(bootstrap: str, topic: Topic) -> None:
+    """The topic, empty."""
     await create_topics(bootstrap, [topic], partitions=PARTITIONS)
+
+
+def backlog(topic: str, events: int) -> list[plain_producer.Message]:
+    """Sign-ups of as many people, with envelopes as the outbox writes them."""
     now = dt.datetime.now(dt.UTC)
     messages: list[plain_producer.Message] = []
     for _ in range(events):
@@ -134,7 +138,14 @@ async def write_backlog(bootstrap: str, topic: Topic, events: int) -> None:
             event, event_id=new_id(), source="signup", time=now, sequence=1, correlation_id=str(uuid4())
         )
         messages.append(
-            (topic.name, event.key.encode(), payload_of(event), [(name, value.encode()) for name, value in headers])
+            (topic, event.key.encode(), payload_of(event), [(name, value.encode()) for name, value in headers])
         )
+    return messages
+
+
+async def write_backlog(bootstrap: str, topic: Topic, events: int) -> None:
+    """A topic full of sign-ups."""
+    await create_backlog(bootstrap, topic)
     async with plain_producer.producer(bootstrap) as producer:
-        await plain_producer.send(producer, messages)
+        for start in range(0, events, 10_000):
+            await plain_producer.send(producer, backlog(topic.name, min(10_000, events - start)))

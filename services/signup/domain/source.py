@@ -28,7 +28,7 @@ def read(values: Mapping[str, object]) -> Source:
 def _cleaned(part: str, value: object) -> str | None:
     if not isinstance(value, str):
         return None
-    text = "".join(c for c in value if c.isprintable()).strip()
+    text = (value if value.isprintable() else "".join(c for c in value if c.isprintable())).strip()
     if part in ("referrer", "page"):
         text = _without_query(text)
     return text[:MAX_LENGTH] or None

@@ -3,11 +3,12 @@
 import hashlib
 import hmac
 from typing import Any, cast
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import orjson
 from fastapi import Request, Response
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 
 from services.signup.actions.access import SESSION_LASTS, Session
 from services.signup.intake import Intake
@@ -20,6 +21,7 @@ from shared.web.sessions import COOKIE, SESSION_MINUTES
 from shared.web.text import _
 from shared.work import Workshop
 
+MAX_FIELDS = 400
 REFRESH_COOKIE = "hustings_refresh"
 
 
@@ -89,10 +91,13 @@ async def form_body(request: Request) -> FormData:
     if kind != "application/x-www-form-urlencoded":
         message = _("Send the form as a browser does, with Content-Type: application/x-www-form-urlencoded.")
         raise Rejected("wrong_content_type", message, status=415)
-    form = await request.form(max_fields=400)
-    if any(isinstance(value, UploadFile) for value in form.values()):
-        raise Rejected("wrong_content_type", _("This form takes no files."), status=415)
-    return form
+    try:
+        body = (await request.body()).decode("utf-8", "replace")
+        sent = parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        return FormData([(name, value) for name, value in sent])
+    except ValueError:
+        message = _("That has more fields than the form. Open the form again and send it as it is shown.")
+        raise Rejected("bad_form", message, status=400) from None
 
 
 def set_session(request: Request, response: Response, session: Session) -> None:
