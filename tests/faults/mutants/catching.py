@@ -17,7 +17,7 @@ import psutil
 from tests.faults.mutants.mutant import Catcher, Rows, Suite
 
 PATIENCE_SECONDS = 60.0
-SAID_LENGTH = 300
+SAID_LENGTH = 240
 
 
 @dataclass(frozen=True, slots=True)

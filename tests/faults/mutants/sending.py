@@ -128,6 +128,19 @@ MUTANTS = (
         (Suite((f"{MAIL}::test_crash_after_handing_is_unknown_and_goes_by_class",), "handing"),),
     ),
     Mutant(
+        "claim_not_looked_at_again",
+        "A message twice",
+        "A sender hands over what it once claimed, without looking whether it still is its own.",
+        (
+            Edit(
+                SENDER,
+                "ours = await messages.lock_claimed(connection, [r.message.id for r in ready], self._name)",
+                "ours = {r.message.id for r in ready}",
+            ),
+        ),
+        (Suite((f"{MAIL}::test_sender_whose_lease_ran_out_hands_nothing_over",), "assert"),),
+    ),
+    Mutant(
         "unknown_is_sent_again",
         "A text or bulk mail twice",
         "What is unknown is sent again whatever its class.",
