@@ -78,6 +78,10 @@ mutants: $(STAMP) ## Break the product on purpose; tests and ledger must notice 
 unit: $(STAMP) ## The tests without I/O
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
+.PHONY: bench
+bench: $(STAMP) ## Measure the speed against the libraries' own (ONLY=relay,4 ROUNDS=5 JSON=file FULL=1)
+	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY),) $(if $(ROUNDS),--rounds $(ROUNDS),) $(if $(SECONDS),--seconds $(SECONDS),) $(if $(JSON),--json $(JSON),) $(if $(FULL),--full,)
+
 .PHONY: lint
 lint: $(STAMP) ## Format, lint, types, import rules, translations
 	@$(BIN)/ruff format --check .
