@@ -133,7 +133,7 @@ class Stand:
             self.environment[f"{name.upper()}_DATABASE_URL"] = (
                 f"postgresql://{name}:{passwords[name]}@127.0.0.1:{postgres}/{name}?sslmode=disable"
             )
-        await self.run("deploy.embedded", "up", "--port", f"postgres={postgres_behind}", seconds=180)
+        await self.run("deploy.embedded", "up", "--port", f"postgres={postgres_behind}", seconds=300)
         self.endpoints = json.loads((self.home / "endpoints.json").read_text())
         await asyncio.to_thread(install, self.endpoints["postgres_owner"])
         self.tell("the stack is up")
