@@ -4,12 +4,14 @@ The clean run is a real one: a stack, the sinks, the load client. Its topics are
 PostgreSQL once everything else is stopped, so that each corruption is made in a copy of its own.
 """
 
+import base64
 import datetime as dt
 import json
 import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +21,18 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from standardwebhooks.webhooks import Webhook
+from typer.testing import CliRunner
 
-from cli.ledger import judge
+from cli.ledger import judge, watch
+from cli.ledger.app import app
+from cli.ledger.checks.webhooks import is_signed
 from cli.ledger.errors import BadEvidence
 from cli.ledger.report import Check
 from cli.ledger.topics import read_file, read_kafka
 from deploy.embedded.postgres import Postgres
 from deploy.embedded.processes import Process
+from tests.conftest import DatabaseFactory
 from tests.faults.corruptions import ALL, Copy, Corruption
 from tests.faults.sinks.serving import environment
 from tests.flow.conftest import System, running_system
@@ -249,3 +256,62 @@ def test_ledger_leaves_out_a_torn_last_line(clean: Clean, tmp_path: Path) -> Non
             journal.write('{"kind": "intent", "inte')
         checks = _judge(copy)
     assert {name for name, check in checks.items() if check.violations} == set()
+
+
+async def test_watch_outbox_copies_what_waits_and_what_the_service_appends(databases: DatabaseFactory) -> None:
+    database = await databases("signup")
+    row = "INSERT INTO outbox (shard, topic, key, event_id, headers) VALUES (0, 'signup.people', '{}', '{}', '[]')"
+    waiting, appended = (str(uuid.uuid4()) for _ in range(2))
+    await database.execute(row.format("before", waiting))
+    await database.execute("INSERT INTO streams VALUES ('signup.people', 'before', 1)")
+    owners = {"signup": database.owner_dsn}
+    assert watch.install(owners) == ["signup"]
+    assert watch.install(owners) == []
+    with psycopg.connect(database.dsn) as service:
+        service.execute(row.format("after", appended).encode())
+        service.execute("DELETE FROM outbox")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            service.execute("DROP TABLE ledger_outbox")
+        service.rollback()
+        service.execute(row.format("after", appended).encode())
+        service.execute("DELETE FROM outbox")
+    copies = await database.fetch("SELECT key, event_id::text FROM ledger_outbox ORDER BY at")
+    assert copies == [("before", waiting), ("after", appended)]
+    assert await database.fetch("SELECT * FROM ledger_streams") == [("signup.people", "before", 1)]
+    assert watch.remove(owners) == ["signup"]
+    assert watch.remove(owners) == []
+    with psycopg.connect(database.dsn) as service:
+        service.execute(row.format("after", appended).encode())
+
+
+def test_signature_is_judged_as_the_standard_has_it() -> None:
+    secret = "whsec_" + base64.b64encode(b"thirty-two bytes of a secret.....").decode()
+    at = dt.datetime(2027, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    signed = Webhook(secret).sign("msg_1", at, '{"a": 1}')
+    timestamp = str(int(at.timestamp()))
+    assert is_signed(secret, "msg_1", timestamp, '{"a": 1}', f"v1,AAAA {signed}")
+    assert not is_signed(secret, "msg_2", timestamp, '{"a": 1}', signed)
+    assert not is_signed(secret, "msg_1", timestamp, '{"a": 2}', signed)
+    assert not is_signed("whsec_???", "msg_1", timestamp, '{"a": 1}', signed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--endpoints", "{place}/none.json"], "is missing: run `make up` first"),
+        (["--endpoints", "{place}/bad.json"], "does not name `kafka` and `postgres_owner`"),
+        (["--store", "{place}/bad.json"], "is there already: give --store the name of a new file"),
+        (["--topics", "a", "--archive", "b"], "leave out --topics, or --archive"),
+        (
+            ["--endpoints", "{place}/away.json"],
+            "does not answer (",
+        ),
+        (["--endpoints", "{place}/away.json", "--logs", "{place}/none"], "give --logs one that holds *.log files"),
+        (["watch-outbox", "--endpoints", "{place}/none.json"], "is missing: run `make up` first"),
+    ],
+)
+def test_command_ends_with_a_sentence_when_it_cannot_judge(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    (tmp_path / "away.json").write_text('{"kafka": "127.0.0.1:1", "postgres_owner": {}}')
+    done = CliRunner().invoke(app, [argument.format(place=tmp_path) for argument in arguments])
+    assert (done.exit_code, sentence in done.stderr, done.stdout) == (2, True, "")
