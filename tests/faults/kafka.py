@@ -34,8 +34,8 @@ class Raw:
 
 
 async def read(stand: Stand, topics: Iterable[str], *, most: int = 10**9) -> list[Raw]:
-    """The committed records of these topics, per partition in order, `most` in all; without those that are larger
-    than the topic takes by now, which could not be written again.
+    """The committed records of these topics, per partition in order, `most` in all; without what rows put there,
+    and without what is larger than the topic takes by now, which could not be written again.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=stand.endpoints["kafka"], isolation_level="read_committed", enable_auto_commit=False
@@ -57,7 +57,8 @@ async def read(stand: Stand, topics: Iterable[str], *, most: int = 10**9) -> lis
                     Raw(r.topic, r.partition, r.key, list(r.headers), r.value)
                     for batch in batches.values()
                     for r in batch
-                    if len(r.value or b"") + sum(len(value or b"") for _name, value in r.headers) < LARGEST_BYTES
+                    if f"{r.topic}/{r.partition}/{r.offset}" not in stand.put_there
+                    and len(r.value or b"") + sum(len(value or b"") for _name, value in r.headers) < LARGEST_BYTES
                 ]
                 at_end = all([await consumer.position(tp) >= ends[tp] for tp in partitions])
                 idle = 3 if at_end else 0 if batches else idle + 1

@@ -30,6 +30,7 @@ import psutil
 
 from cli.ledger.watch import install
 from deploy.embedded.processes import Process, choose_port
+from shared import clock
 from shared.settings import SERVICES
 from shared.web.sessions import Principal, issue
 from tests.faults.hooks.sitecustomize import POINTS
@@ -89,6 +90,8 @@ class Stand:
         self.sinks: dict[str, Any] = {}
         self.proxy: Proxy
         self.http = httpx.AsyncClient(timeout=30)
+        self.put_there: set[str] = set()
+        """Places of records that no service wrote, as `topic/partition/offset`."""
         self._processes: list[Process] = []
 
     # ------------------------------------------------------------------ start and stop
@@ -298,12 +301,19 @@ class Stand:
         return found
 
     async def advance(self, span: dt.timedelta) -> None:
-        """Move the business clock ahead everywhere, and tell the ledger when."""
-        seconds = max(1, int(span.total_seconds()))
+        """Move the business clock ahead everywhere, by whole minutes, and tell the ledger when."""
+        minutes = dt.timedelta(minutes=max(1, -(-int(span.total_seconds()) // 60)))
+        before = await self.ahead()
+        self.note_clock(before)
+        target = dt.timedelta(seconds=before) + minutes
+        for dsn in self.endpoints["postgres_owner"].values():
+            connection = await asyncpg.connect(dsn, timeout=10)
+            try:
+                await clock.reach(connection, target)
+            finally:
+                await connection.close()
         self.note_clock(await self.ahead())
-        await self.run("cli", "clock", "advance", f"{-(-seconds // 60)}m")
-        self.note_clock(await self.ahead())
-        self.tell(f"the business clock is moved by {dt.timedelta(minutes=-(-seconds // 60))}")
+        self.tell(f"the business clock is moved by {minutes}")
 
     async def ahead(self) -> float:
         """Seconds that the business clock is ahead."""
@@ -324,6 +334,8 @@ class Stand:
 
     def expect(self, kind: str, *ids: str) -> None:
         """Tell the ledger what a row put there on purpose: `record`, `parked`, `quarantined` (docs/ledger.md)."""
+        if kind == "record":
+            self.put_there.update(ids)
         with (self.journals / "expected.jsonl").open("a", encoding="utf-8") as out:
             for one in ids:
                 out.write(json.dumps({"kind": kind, "id": one}) + "\n")
