@@ -298,7 +298,7 @@ TEXT = {"to": "+12025550100", "from": "+15555550100", "body": "Tomorrow at 18:30
         ({"act": "answer", "code": 503}, "unknown", "http_503", ("503", False), "absent"),
         ({"act": "answer", "code": 500, "stored": True}, "unknown", "http_500", ("500", True), "taken"),
         ({"act": "answer", "code": 400}, "rejected", "http_400", ("400", False), "absent"),
-        ({"act": "hang"}, "unknown", "readtimeout", ("none", True), "taken"),
+        ({"act": "hang"}, "unknown", "timeout", ("none", True), "taken"),
         ({"act": "close"}, "unknown", None, ("closed", True), "taken"),
         ({"act": "close", "stored": False}, "unknown", None, ("closed", False), "absent"),
         ({"act": "late", "delay_seconds": 0.05}, "accepted", None, ("201", True), "taken"),
