@@ -34,7 +34,7 @@ async def used(stand: Stand, rule: str) -> int:
     return sum(int(one["used"]) for one in answer.json()["rules"] if one["name"] == rule)
 
 
-async def met(stand: Stand, rule: str, *, times: int = 1, seconds: float = 200) -> None:
+async def met(stand: Stand, rule: str, *, times: int = 1, seconds: float = 400) -> None:
     """Wait until a rule of the plan has decided so often: the fault has been met, not just prepared."""
 
     async def often_enough() -> bool:

@@ -14,7 +14,7 @@ from tests.faults.rest import come_to_rest
 from tests.faults.rows import Row, Scene
 from tests.faults.stand import ROOT, Broken, Stand, Timeline, open_stand, seeded
 
-ROW_SECONDS = 420.0
+ROW_SECONDS = 600.0
 CROWD_SECONDS = 900.0
 LEDGER_SECONDS = 600.0
 LINKS = ("kafka", "postgres", "smtp")

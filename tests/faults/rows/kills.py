@@ -10,7 +10,7 @@ from tests.faults.rows import Scene, row
 FIRST = {
     "relay.before_send": "signup",
     "relay.after_send": "matching",
-    "relay.after_ack": "endorsement",
+    "relay.after_ack": "notifications",
     "relay.after_delete": "signup",
     "consumer.after_poll": "endorsement",
     "consumer.in_transaction": "matching",
@@ -36,7 +36,7 @@ def killing(point: Point) -> Callable[[Scene], Coroutine[Any, Any, None]]:
         stand.arm(point.name, service)
         try:
             await stand.until(
-                lambda: stand.has_fired(point.name, service), f"{service} to pass {point.name}", seconds=240
+                lambda: stand.has_fired(point.name, service), f"{service} to pass {point.name}", seconds=400
             )
         finally:
             stand.disarm(point.name, service)
