@@ -14,10 +14,13 @@ import uvloop
 
 from shared.service import rest_garbage_collector
 from tests.bench.intake import intake
+from tests.bench.mail import mail
 from tests.bench.memory import memory
 from tests.bench.relay import relay
 from tests.bench.stage import Stage, open_stage
+from tests.bench.steady import steady
 from tests.bench.suite import LEAST_ROUNDS, Bench, Result, as_json, markdown, run, spread
+from tests.bench.surge import surge
 from tests.bench.worker import worker
 from tests.bench.workers import workers
 
@@ -25,6 +28,9 @@ BENCHES: Mapping[str, tuple[tuple[int, ...], Bench]] = {
     "intake": ((1, 2), intake),
     "relay": ((3,), relay),
     "worker": ((4,), worker),
+    "mail": ((5,), mail),
+    "surge": ((6,), surge),
+    "steady": ((7,), steady),
     "memory": ((9,), memory),
     "workers": ((11,), workers),
 }
