@@ -128,10 +128,12 @@ async def sms_fails(scene: Scene) -> None:
     unless the provider says that it never had it."""
     stand = scene.stand
     await stand.plan(
-        {"name": "took it", "sink": "sms", "act": "answer", "code": 500, "stored": True, "every": 2, "times": 6},
-        {"name": "lost it", "sink": "sms", "act": "answer", "code": 502, "stored": False, "times": 6},
+        {"name": "lost it", "sink": "sms", "act": "answer", "code": 502, "stored": False, "every": 2, "times": 6},
+        {"name": "took it", "sink": "sms", "act": "answer", "code": 500, "stored": True, "times": 6},
     )
+    # A second text may be long in coming.
     await met(stand, "lost it")
+    await asyncio.sleep(scene.seconds(20, 2))
     await stand.plan()
 
 
