@@ -7,7 +7,7 @@ try) is waited for in business time, which passes at once. What is due is waited
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import asyncpg
@@ -129,24 +129,18 @@ async def _records_in(consumer: AIOKafkaConsumer, ranges: dict[TopicPartition, t
     return 0
 
 
-async def all_taken(stand: Stand) -> Callable[[], Awaitable[bool]]:
-    """Asks whether every service has taken what lay on the topics when this was called."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=stand.endpoints["kafka"], isolation_level="read_committed")
-    await consumer.start()
-    try:
-        wanted: dict[str, dict[tuple[str, int], int]] = {}
-        for service in SERVICES:
-            parts = [TopicPartition(topic, part) for topic, part, _offset in await stand.fetch(service, POSITIONS)]
-            ends = await consumer.end_offsets(parts) if parts else {}
-            # The last offset of a partition is a transaction's marker.
-            wanted[service] = {(tp.topic, tp.partition): end - 1 for tp, end in ends.items()}
-    finally:
-        await consumer.stop()
+def all_taken(stand: Stand, places: Iterable[str]) -> Callable[[], Awaitable[bool]]:
+    """Asks whether every service has taken the records at these places, of the topics that it reads."""
+    wanted: dict[tuple[str, int], int] = {}
+    for place in places:
+        topic, partition, offset = place.rsplit("/", 2)
+        known = (topic, int(partition))
+        wanted[known] = max(wanted.get(known, 0), int(offset) + 1)
 
     async def taken() -> bool:
-        for service, ends in wanted.items():
+        for service in SERVICES:
             stored = {(topic, part): offset for topic, part, offset in await stand.fetch(service, POSITIONS)}
-            if any(stored.get(place, 0) < end for place, end in ends.items()):
+            if any(offset < wanted.get(place, 0) for place, offset in stored.items()):
                 return False
         return True
 

@@ -84,7 +84,7 @@ async def lag_drained(scene: Scene) -> None:
     stand.tell(f"{len(written)} records wait")
     began = time.monotonic()
     most: dict[str, int] = dict.fromkeys(processes, 0)
-    draining = asyncio.create_task(drained(scene, scene.seconds(600, 150)))
+    draining = asyncio.create_task(drained(scene, written, scene.seconds(600, 150)))
     while not draining.done():
         for name, process in processes.items():
             try:
@@ -101,7 +101,7 @@ async def lag_drained(scene: Scene) -> None:
     await scene.goes_on(seconds=60)
 
 
-async def drained(scene: Scene, seconds: float) -> None:
-    """Wait until the records that are there now are taken, whatever comes in meanwhile."""
-    taken = await all_taken(scene.stand)
+async def drained(scene: Scene, places: list[str], seconds: float) -> None:
+    """Wait until the records at these places are taken, whatever comes in meanwhile."""
+    taken = all_taken(scene.stand, places)
     await scene.stand.until(taken, "the records that piled up to be taken", seconds=seconds, every=0.3)
