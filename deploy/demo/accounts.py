@@ -45,7 +45,7 @@ async def _add(arguments: list[str], tries: int) -> None:
     command = [sys.executable, "-m", "cli", "staff", "add", *arguments]
     for left in range(tries - 1, -1, -1):
         done = await asyncio.to_thread(
-            subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+            subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240
         )
         if done.returncode == 0:
             return
