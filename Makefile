@@ -74,6 +74,12 @@ campaign: $(STAMP) ## Rows and seeds until so many people have signed up (PEOPLE
 mutants: $(STAMP) ## Break the product on purpose; tests and ledger must notice (NAME="no_inbox relay_*" KIND=tests)
 	@$(BIN)/python -m tests.faults.mutants $(NAME) $(if $(KIND),--kind $(KIND),)
 
+.PHONY: containers
+containers: $(STAMP) ## The tests of the images and of the system by containers, and a part of the others on such servers
+	@deploy/browser.sh
+	@HUSTINGS_TEST_SERVERS=docker $(BIN)/python -m pytest tests/containers tests/contract/test_schema.py \
+	  tests/component/kernel/test_backbone.py $(ARGS)
+
 .PHONY: unit
 unit: $(STAMP) ## The tests without I/O
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

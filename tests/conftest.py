@@ -9,7 +9,14 @@ import pytest
 
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.postgres import Postgres
+from tests import servers
 from tests.harness import Database, Databases
+from tests.servers import kafka_server, postgres_server
+
+
+def pytest_report_header() -> str:
+    """Which servers the run is on."""
+    return f"servers: {servers.kind()} ({servers.VARIABLE})"
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +33,7 @@ def server_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(server_directory: Path) -> Iterator[Postgres]:
     """A running server."""
-    server = Postgres(server_directory / "postgres").start()
+    server = postgres_server(server_directory / "postgres").start()
     yield server
     server.stop()
 
@@ -34,7 +41,7 @@ def postgres(server_directory: Path) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def kafka(server_directory: Path) -> Iterator[Kafka]:
     """A running broker without topics."""
-    broker = Kafka(server_directory / "kafka").start()
+    broker = kafka_server(server_directory / "kafka").start()
     yield broker
     broker.stop()
 

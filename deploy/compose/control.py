@@ -16,7 +16,7 @@ from deploy.embedded.processes import StackError
 from deploy.images.docker import docker
 
 # Two cores start fifteen processes of Python and Java.
-READY_SECONDS = 300.0
+READY_SECONDS = 600.0
 POLL_SECONDS = 0.5
 SERVICE_LABEL = "com.docker.compose.service"
 PROJECT_LABEL = "com.docker.compose.project"

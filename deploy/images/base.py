@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -33,9 +33,9 @@ PULL_SECONDS = 300
 out = Console(highlight=False)
 
 
-def at_hand(*, pull: bool) -> str | None:
+def at_hand(*, pull: bool, names: Sequence[str] = BASES) -> str | None:
     """Why the base images can't be had, or None; `pull` asks the registry for those that are not here."""
-    for name in BASES:
+    for name in names:
         if image(name) is None:
             if not pull:
                 return f"there is no image {name} here"

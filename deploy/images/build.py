@@ -49,7 +49,7 @@ def sources(name: str, base: str) -> str:
     folders = ["deploy/embedded"] if name == "mailbox" else ["shared", f"services/{name}"]
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if _belongs(path)]
     files += [ROOT / "deploy" / "requirements" / f"{name}.txt", DOCKERFILE]
-    files += [HERE / script for script in ("root.py", "entry.py", "health.py")]
+    files += [HERE / script for script in ("root.py", "install.sh", "entry.py", "health.py")]
     found = image(base)
     digest = hashlib.sha256((found["Id"] if found else base).encode())
     for path in sorted(files):

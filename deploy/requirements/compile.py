@@ -14,6 +14,8 @@ PROJECT = HERE.parent.parent / "pyproject.toml"
 FILES: dict[str, tuple[str, ...]] = {
     **{service: (service,) for service in SERVICES},
     "mailbox": ("mailbox",),
+    # What every image has: a layer that is built once.
+    "common": (),
     "dev": (*SERVICES, "embedded", "dev"),
 }
 
@@ -35,7 +37,7 @@ def compile_file(name: str, extras: tuple[str, ...]) -> None:
 
 def main() -> None:
     """Compile every file, development's first."""
-    for name in ("dev", *SERVICES, "mailbox"):
+    for name in ("dev", *(name for name in FILES if name != "dev")):
         compile_file(name, FILES[name])
 
 

@@ -89,6 +89,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="session")
+def receiver_host() -> str:
+    """The address under which the system reaches a receiver of webhooks on this machine."""
+    return "127.0.0.1"
+
+
+@pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     async with launch_browser() as launched:

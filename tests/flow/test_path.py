@@ -83,7 +83,7 @@ async def public_events(system: System, ballot_name: str) -> list[Seen]:
     return [seen for seen in records if seen.key in keys]
 
 
-async def test_path_from_signup_to_endorsement_and_back(system: System, browser: Browser) -> None:
+async def test_path_from_signup_to_endorsement_and_back(system: System, browser: Browser, receiver_host: str) -> None:
     mark = uuid4().hex[:8]
     ballot_name = f"Lucía {mark}"
     emails = {name: f"{name}.{mark}@example.org" for name in ("decider", "second", "outsider", "insider")}
@@ -101,7 +101,7 @@ async def test_path_from_signup_to_endorsement_and_back(system: System, browser:
         visiting(system, browser, emails["second"]) as second,
         visiting(system, browser, emails["outsider"]) as outsider,
         visiting(system, browser, emails["insider"]) as insider,
-        receiving() as receiver,
+        receiving(receiver_host) as receiver,
     ):
         for account in (decider, second, outsider, insider):
             await account.sign_in()

@@ -20,13 +20,14 @@ class Receiver:
     """`answer` is the raw HTTP answer to the next requests, by the request; empty bytes hang."""
 
     port: int = 0
+    host: str = "127.0.0.1"
     got: list[Got] = field(default_factory=list)
     answer: Callable[[Got], bytes] = lambda _got: reply(200)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"http://{self.host}:{self.port}/hook"
 
 
 def reply(status: int, *headers: str, body: str = "") -> bytes:
@@ -36,9 +37,9 @@ def reply(status: int, *headers: str, body: str = "") -> bytes:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving(host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
     """A receiver that ends with the block."""
-    receiver = Receiver()
+    receiver = Receiver(host=host)
     stop = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +57,7 @@ async def receiving() -> AsyncIterator[Receiver]:
             await stop.wait()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, host, 0)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver

@@ -1,0 +1,80 @@
+"""Our images, and the whole system by compose. Without a daemon and its images these tests are skipped, by name."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.compose.control import Container, containers
+from deploy.compose.system import System as Compose
+from deploy.demo.mailbox import Mailbox
+from deploy.images.base import at_hand
+from deploy.images.build import build_all
+from deploy.images.docker import docker, missing_docker
+from tests.flow.conftest import LOCAL_WEBHOOKS, System, browser, run
+
+__all__ = ["browser"]
+
+# Fifteen containers on two cores, beside the tests.
+UP_SECONDS = 600
+
+
+@pytest.fixture(scope="session")
+def daemon() -> None:
+    """A Docker daemon with the base images."""
+    if why := missing_docker() or at_hand(pull=True):
+        pytest.skip(f"No container tests: {why}.")
+
+
+@pytest.fixture(scope="session")
+def images(daemon: None) -> None:
+    """Every image of ours, as the sources are now."""
+    build_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Containers(System):
+    """A system by containers: its processes are not of this machine's table."""
+
+    compose: Compose
+
+    def all(self) -> list[Container]:
+        """Every container."""
+        return containers(self.compose)
+
+    def one(self, service: str) -> Container:
+        """The only container of a compose service."""
+        [found] = [container for container in self.all() if container.service == service]
+        return found
+
+
+@contextmanager
+def composed(home: Path, *options: str, **environment: str) -> Iterator[Containers]:
+    """The system by `make up`'s own command, in a directory of its own; wiped at the end."""
+    chosen = {"HUSTINGS_STACK": "docker", **LOCAL_WEBHOOKS, **environment}
+    try:
+        run(home, "deploy.stack", "up", "--no-build", *options, timeout_seconds=UP_SECONDS, environment=chosen)
+        endpoints = json.loads((home / "endpoints.json").read_text())
+        compose = Compose.from_environment({**os.environ, "HUSTINGS_HOME": str(home)})
+        with closing(Mailbox(endpoints["mailbox"])) as mailbox:
+            yield Containers(home, endpoints, mailbox, compose)
+    finally:
+        run(home, "deploy.stack", "reset", "--yes", timeout_seconds=180, environment=chosen)
+
+
+@pytest.fixture(scope="session")
+def system(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
+    """The system that these tests share; one worker twice."""
+    with composed(tmp_path_factory.mktemp("containers"), "--scale", "matching-worker=2") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def receiver_host(system: Containers) -> str:
+    """The address under which containers reach a receiver on this machine."""
+    network = json.loads(docker("network", "inspect", f"{system.compose.project}_default"))[0]
+    return str(network["IPAM"]["Config"][0]["Gateway"])
