@@ -96,7 +96,9 @@ def container(service: str, role: str, place: Place, *, tag: str = "latest", por
         path = place.folder / name.lower()
         write_atomically(path, value, 0o444)
         made.with_env(f"{prefix}_{name}_FILE", f"/run/secrets/{name.lower()}")
-    return made.with_volume_mapping(place.folder, "/run/secrets").with_volume_mapping(PROGRAM_2025, "/program.toml")
+        # File by file, as compose does: only its owner may enter the folder.
+        made.with_volume_mapping(path, f"/run/secrets/{name.lower()}")
+    return made.with_volume_mapping(PROGRAM_2025, "/program.toml")
 
 
 @contextmanager
