@@ -14,6 +14,7 @@ import pytest
 from tests.faults.crowd import Size
 from tests.faults.rows import Row, table
 from tests.faults.session import Played, Session, open_session
+from tests.faults.stand import forget
 
 SEED = 2017
 CROWD = Size(people=40, walkers=6, rate=10)
@@ -62,6 +63,12 @@ class Stage:
         self._session = None
         await self._held.aclose()
 
+    async def end(self) -> None:
+        """Stop everything; only what was not clean leaves evidence."""
+        await self.close()
+        if all(played.clean for played in self.played.values()):
+            forget(self._directory)
+
 
 @pytest.fixture(scope="module")
 async def stage() -> AsyncIterator[Stage]:
@@ -70,7 +77,7 @@ async def stage() -> AsyncIterator[Stage]:
     try:
         yield stage
     finally:
-        await stage.close()
+        await stage.end()
 
 
 @pytest.mark.parametrize("group", GROUPS)
