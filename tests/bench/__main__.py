@@ -15,10 +15,12 @@ import uvloop
 from shared.service import rest_garbage_collector
 from tests.bench.intake import intake
 from tests.bench.mail import mail
+from tests.bench.matching import matching
 from tests.bench.memory import memory
 from tests.bench.relay import relay
 from tests.bench.stage import Stage, open_stage
 from tests.bench.steady import steady
+from tests.bench.stored import stored
 from tests.bench.suite import LEAST_ROUNDS, Bench, Result, as_json, markdown, run, spread
 from tests.bench.surge import surge
 from tests.bench.worker import worker
@@ -31,7 +33,9 @@ BENCHES: Mapping[str, tuple[tuple[int, ...], Bench]] = {
     "mail": ((5,), mail),
     "surge": ((6,), surge),
     "steady": ((7,), steady),
+    "stored": ((8,), stored),
     "memory": ((9,), memory),
+    "matching": ((10,), matching),
     "workers": ((11,), workers),
 }
 """Name, the numbers of the goals it measures, and how."""

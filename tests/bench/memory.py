@@ -6,9 +6,8 @@ outbox (or on an empty one).
 
 import asyncio
 import datetime as dt
-import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -22,7 +21,7 @@ from shared.events.topics import Topic
 from tests.bench.ceilings import plain_producer
 from tests.bench.serving import environment_of, free_ports, process
 from tests.bench.stage import Stage
-from tests.bench.suite import Goal, Measure, Pair, Sample
+from tests.bench.suite import Goal, Pair, Rounds, Sample, constant
 from tests.bench.worker import PARTITIONS
 from tests.harness import Database
 
@@ -46,33 +45,6 @@ FILL_OUTBOX = """
 """
 
 
-class Rounds:
-    """Runs all processes once for each round and side; every pair that asks for a round gets its own number of it."""
-
-    def __init__(self, measure: Callable[[bool], Awaitable[dict[str, float]]]) -> None:
-        self._measure = measure
-        self._measured: dict[tuple[bool, int], dict[str, float]] = {}
-
-    def of(self, name: str, *, full: bool) -> Measure:
-        """One process's numbers, round by round."""
-        numbers = itertools.count()
-
-        async def sample() -> Sample:
-            number = next(numbers)
-            if (full, number) not in self._measured:
-                self._measured[full, number] = await self._measure(full)
-            return Sample(self._measured[full, number][name])
-
-        return sample
-
-
-def _constant(value: float) -> Measure:
-    async def sample() -> Sample:
-        return Sample(value)
-
-    return sample
-
-
 @asynccontextmanager
 async def memory(stage: Stage) -> AsyncIterator[Sequence[Pair]]:
     """Two pairs for each process: against itself, and against what it may have."""
@@ -83,28 +55,28 @@ async def memory(stage: Stage) -> AsyncIterator[Sequence[Pair]]:
     async with AsyncExitStack() as stack:
         databases = {name: await stack.enter_async_context(stage.databases.clone(name)) for name in WORKERS}
 
-        async def measure(full: bool) -> dict[str, float]:
+        async def measure(full: bool) -> dict[str, Sample]:
             return await _measured(stage, databases, ends, events if full else 0)
 
         await measure(True)
-        rounds = Rounds(measure)
+        rounds = Rounds(lambda side: measure(side == "full"))
         names = [*(f"{name} worker" for name in WORKERS), "signup relay"]
 
         yield [
             pair
             for name in names
             for pair in (
-                Pair(9, f"{name} with a backlog, against idle", "MB", rounds.of(name, full=True),
-                     rounds.of(name, full=False), Goal("at most", 1.2)),
-                Pair(9, f"{name} with a backlog, against what it may have", "MB", rounds.of(name, full=True),
-                     _constant(ALLOWED_MB.get(name.partition(" ")[0], 150)), Goal("at most", 1.0)),
+                Pair(9, f"{name} with a backlog, against idle", "MB", rounds.of(name, "full"),
+                     rounds.of(name, "idle"), Goal("at most", 1.2)),
+                Pair(9, f"{name} with a backlog, against what it may have", "MB", rounds.of(name, "full"),
+                     constant(ALLOWED_MB.get(name.partition(" ")[0], 150)), Goal("at most", 1.0)),
             )
         ]  # fmt: skip
 
 
 async def _measured(
     stage: Stage, databases: dict[str, Database], ends: dict[tuple[str, int], int], events: int
-) -> dict[str, float]:
+) -> dict[str, Sample]:
     """The peak of each process in MB, once all have taken `events` events each (0: after a while of nothing)."""
     for database in databases.values():
         if events:
@@ -151,7 +123,7 @@ async def _measured(
                 raise TimeoutError(f"The workers did not take {events} events in {PATIENCE_SECONDS:.0f} s.")
             await asyncio.sleep(0.5)
         await asyncio.sleep(REST_SECONDS)
-        return {name: _peak_mb(child.pid) for name, child in started.items()}
+        return {name: Sample(_peak_mb(child.pid)) for name, child in started.items()}
 
 
 async def _all_taken(databases: dict[str, Database], ends: dict[tuple[str, int], int]) -> bool:

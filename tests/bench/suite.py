@@ -1,5 +1,6 @@
 """Pairs of measurements and what comes out of them. Nothing here knows what is measured."""
 
+import itertools
 import os
 import platform
 import statistics
@@ -77,6 +78,35 @@ class Result:
     def met(self) -> bool:
         """Whether the goal is reached."""
         return self.goal.met(self.ratio)
+
+
+class Rounds:
+    """One measurement that yields several numbers: made once for each side and round, whichever pair asks first."""
+
+    def __init__(self, measure: Callable[[str], Awaitable[dict[str, Sample]]]) -> None:
+        self._measure = measure
+        self._measured: dict[tuple[str, int], dict[str, Sample]] = {}
+
+    def of(self, name: str, side: str = "ours") -> Measure:
+        """One of the numbers, round by round."""
+        numbers = itertools.count()
+
+        async def sample() -> Sample:
+            number = next(numbers)
+            if (side, number) not in self._measured:
+                self._measured[side, number] = await self._measure(side)
+            return self._measured[side, number][name]
+
+        return sample
+
+
+def constant(value: float) -> Measure:
+    """A ceiling that is a number."""
+
+    async def sample() -> Sample:
+        return Sample(value)
+
+    return sample
 
 
 Bench = Callable[[Any], AbstractAsyncContextManager[Sequence[Pair]]]

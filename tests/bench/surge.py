@@ -17,7 +17,6 @@ from tests.bench.system import open_system
 from tests.harness import Database
 
 PEOPLE, PEOPLE_FULL = 5_400, 27_000
-ACCEPTED = "SELECT count(*) FROM messages WHERE state = 'accepted'"
 
 
 @asynccontextmanager
