@@ -185,17 +185,25 @@ async def test_reviewers_do_not_decide(databases: DatabaseFactory) -> None:
         assert await refused(service, OUTSIDER, "POST", "/v1/decisions", endorse(application_id)) == (403, "forbidden")
 
 
-async def test_two_deciders_at_once_make_one_decision(databases: DatabaseFactory) -> None:
-    async with opened(await databases("endorsement")) as service:
+async def test_deciders_in_a_race_make_one_decision(databases: DatabaseFactory) -> None:
+    database = await databases("endorsement")
+    async with opened(database) as service:
         application_id = await reviewed(service)
         await take_outbox(service)
+        # Whoever is first takes long over it: the others have begun when it commits.
+        await database.execute(
+            "CREATE FUNCTION think() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$"
+        )
+        await database.execute("CREATE TRIGGER think BEFORE INSERT ON decisions FOR EACH ROW EXECUTE FUNCTION think()")
         decline = {"application_id": str(application_id), "outcome": "decline", "reason": "values", "note": "No."}
         async with client_of(service, STAFF) as one, client_of(service, SECOND) as two:
             answers = await asyncio.gather(
-                one.post("/v1/decisions", json=endorse(application_id)), two.post("/v1/decisions", json=decline)
+                *(one.post("/v1/decisions", json=endorse(application_id)) for _ in range(2)),
+                *(two.post("/v1/decisions", json=decline) for _ in range(2)),
             )
-        assert sorted(answer.status_code for answer in answers) == [201, 409]
-        assert [a.json()["code"] for a in answers if a.status_code == 409] == ["already_decided"]
+        assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+        assert {a.json()["code"] for a in answers if a.status_code == 409} == {"already_decided"}
         events = [e for e in await take_outbox(service) if isinstance(e, EndorsementDecided | EndorsementDeclined)]
         assert len(events) == 1
 

@@ -20,7 +20,7 @@ from deploy.embedded.processes import choose_port
 from shared.broker import create_topics
 from shared.events import Event
 from shared.outbox import shard_of
-from shared.relay import GROUPS, LeaseLost, Relay
+from shared.relay import CLAIM, GROUPS, LeaseLost, Relay
 from shared.work import Work
 from tests.component.kernel.conftest import Kernel
 from tests.component.kernel.events import Counted, Noted
@@ -148,6 +148,16 @@ async def test_relays_never_own_a_group_together(kernel: Kernel, kafka: Kafka) -
         await until(all_owned, what="every group owned by the one that is left")
     assert together == []
     assert [number for *_, number in await records_of(kafka, Noted, [key])] == list(range(20))
+
+
+async def test_group_under_a_lease_is_not_claimed(kernel: Kernel) -> None:
+    async def claim(owner: str) -> list[tuple[int, int]]:
+        return sorted(tuple(row) for row in await kernel.pool.fetch(CLAIM, owner, 15.0))
+
+    claims = await asyncio.gather(*(claim(f"relay {number}") for number in range(8)))
+    assert sorted(group for each in claims for group in each) == [(group, 1) for group in range(GROUPS)]
+    await kernel.pool.execute("UPDATE outbox_groups SET lease_until = clock_timestamp() WHERE grp = 2")
+    assert await claim("another") == [(2, 2)]
 
 
 async def test_stopped_relay_releases_its_groups_at_once(kernel: Kernel, kafka: Kafka) -> None:
