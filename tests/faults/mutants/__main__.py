@@ -21,6 +21,8 @@ from tests.faults.mutants.tree import ROOT, copied, revision
 
 PAGE = ROOT / "docs" / "mutants.md"
 TALLY = ROOT / "tests" / "faults" / "mutants" / "tally.jsonl"
+# Of what a catcher printed that saw nothing, or something else.
+SHOWN_LENGTH = 4000
 KINDS = {"tests": (Suite,), "rows": (Rows,), "all": (Suite, Rows)}
 
 
@@ -68,13 +70,16 @@ def _break(mutants: Sequence[Mutant], path: Path | None, *, baseline: bool, comm
         for number, mutant in enumerate(mutants, 1):
             typer.echo(f"[{number}/{len(mutants)}] {mutant.name}: {mutant.breaks}")
             for catcher in mutant.catchers:
+                printed = ""
                 try:
                     with broken(mutant, tree):
-                        verdict = judge(catcher, run(catcher, tree))
+                        ran = run(catcher, tree)
+                    verdict, printed = judge(catcher, ran), ran.output
                 except Stale as stale:
                     verdict = Verdict("unclear", str(stale), 0.0)
                 typer.echo(f"    {verdict.outcome} by {catcher.name} in {verdict.seconds:.0f} s: {verdict.said}")
                 if verdict.outcome != "caught":
+                    typer.echo(printed[-SHOWN_LENGTH:])
                     missed.append(f"{mutant.name} ({verdict.outcome}) by {catcher.name}")
                 if path is not None:
                     outcome = tally.Outcome(

@@ -96,7 +96,7 @@ MUTANTS = (
                 "REFERENCES applications,",
             ),
         ),
-        (Suite((f"{ENDORSEMENT}/test_review.py::test_two_deciders_at_once_make_one_decision",), "assert"),),
+        (Suite((f"{ENDORSEMENT}/test_review.py::test_deciders_in_a_race_make_one_decision",), "assert"),),
     ),
     Mutant(
         "endorsed_at_the_decision",

@@ -47,7 +47,7 @@ class Rows:
     @property
     def says(self) -> str:
         """How the ledger says it."""
-        return rf"(?m)^{self.check} +violated\b.*(\n +\S+: .*)?"
+        return rf"(?m)^{self.check} +violated\b.*(\n +not checked: .*)*(\n +\S.*)?"
 
     @property
     def name(self) -> str:

@@ -157,8 +157,21 @@ MUTANTS = (
                 "WHERE state = 'unknown' AND due_at <= business_now()\n",
             ),
         ),
+        (Suite((f"{MAIL}::test_answer_that_never_comes_is_unknown_and_resent_by_class",), "assert"),),
+    ),
+    Mutant(
+        "error_counts_as_not_taken",
+        "A text twice",
+        "After a 5xx of the text provider a text is tried again, as if it could not have been taken.",
         (
-            Suite((f"{MAIL}::test_answer_that_never_comes_is_unknown_and_resent_by_class",), "assert"),
+            Edit(
+                "services/notifications/sending/sms.py",
+                'return Answer("unknown", f"http_{answer.status_code}", provider_failed=True)',
+                'return Answer("temporary", f"http_{answer.status_code}", provider_failed=True)',
+            ),
+        ),
+        (
+            Suite((f"{TEXTS}::test_unknown_text_is_looked_up_and_never_sent_twice",), "http_500"),
             Rows(("sms_fails",), "L7"),
         ),
     ),
