@@ -159,32 +159,24 @@ async def postgres_delayed(scene: Scene) -> None:
 
 @row()
 async def postgres_out_of_connections(scene: Scene) -> None:
-    """Others hold every connection that PostgreSQL has. Sign-ups are answered 503 within 2 s, none is acknowledged;
-    10 s after there is room again they are taken."""
+    """PostgreSQL has no connection left for the services (SQLSTATE 53300). Sign-ups are answered 503 within 2 s, none
+    is acknowledged; 10 s after there is room again they are taken."""
     stand = scene.stand
     passwords = json.loads((stand.home / "postgres" / "passwords.json").read_text())
     address = stand.endpoints["postgres_owner"]["signup"].rpartition("@")[2].partition("/")[0]
     admin = await asyncpg.connect(f"postgresql://postgres:{passwords['postgres']}@{address}/postgres?sslmode=disable")
-    held: list[asyncpg.Connection] = []
-    dsn = stand.endpoints["postgres_owner"]["signup"]
     try:
-        # The services' own connections are ended again and again until every place is somebody else's.
-        # One that is still being let in has no name yet: they must be seen to have none several times.
-        deadline, without = time.monotonic() + 40, 0
-        while without < 4:
-            with contextlib.suppress(asyncpg.TooManyConnectionsError, OSError):
-                while True:
-                    held.append(await asyncpg.connect(dsn, timeout=5))
-            without = 0 if await admin.fetchval(THEIRS, list(SERVICES)) else without + 1
+        # By the roles' own limits: whoever fills up the server races the services for each place that comes free.
+        for service in SERVICES:
+            await admin.execute(f'ALTER ROLE "{service}" CONNECTION LIMIT 0')
+        while await admin.fetchval(THEIRS, list(SERVICES)):
             await admin.execute(END_THEIRS, list(SERVICES))
-            await asyncio.sleep(0.3)
-            if time.monotonic() > deadline:
-                raise Broken("the services keep connections though every place was taken again and again")
-        stand.tell(f"{len(held)} connections are held, no place is left")
+            await asyncio.sleep(0.2)
+        stand.tell("no connection is left")
         tries = await scene.knock.keep_on(scene.seconds(8, 3), every=0.2)
     finally:
-        for connection in held:
-            connection.terminate()
+        for service in SERVICES:
+            await admin.execute(f'ALTER ROLE "{service}" CONNECTION LIMIT -1')
         await admin.close()
         back = time.monotonic()
     demand_refusals(tries, why="PostgreSQL was out of connections")
