@@ -96,10 +96,16 @@ def _break(mutants: Sequence[Mutant], path: Path | None, *, baseline: bool, comm
 def _whole(mutants: Sequence[Mutant], tree: Path) -> bool:
     """Whether every catcher passes while nothing is broken."""
     ids = dict.fromkeys(i for m in mutants for c in m.catchers if isinstance(c, Suite) for i in c.ids)
-    rows = dict.fromkeys(row for m in mutants for c in m.catchers if isinstance(c, Rows) for row in c.rows)
+    rows: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for catcher in (c for mutant in mutants for c in mutant.catchers):
+        if isinstance(catcher, Rows):
+            rows[catcher.brief] |= dict.fromkeys(catcher.rows)
     for what, ran in (
         ("tests", run_tests(list(ids), tree, seconds=60 + 60.0 * len(ids)) if ids else None),
-        ("rows", run_rows(list(rows), tree, seconds=300 + 240.0 * len(rows)) if rows else None),
+        *(
+            ("rows", run_rows(list(some), tree, seconds=300 + 240.0 * len(some), brief=brief) if some else None)
+            for brief, some in rows.items()
+        ),
     ):
         if ran is None:
             continue

@@ -44,7 +44,7 @@ def run(catcher: Catcher, tree: Path) -> Ran:
     """Run a catcher in the tree, bounded in time."""
     if isinstance(catcher, Suite):
         return run_tests(catcher.ids, tree, seconds=catcher.seconds)
-    return run_rows(catcher.rows, tree, seconds=catcher.seconds)
+    return run_rows(catcher.rows, tree, seconds=catcher.seconds, brief=catcher.brief)
 
 
 def run_tests(ids: Sequence[str], tree: Path, *, seconds: float) -> Ran:
@@ -57,10 +57,10 @@ def run_tests(ids: Sequence[str], tree: Path, *, seconds: float) -> Ran:
     return Ran(code, failures, errors, output, took)
 
 
-def run_rows(rows: Sequence[str], tree: Path, *, seconds: float) -> Ran:
+def run_rows(rows: Sequence[str], tree: Path, *, seconds: float, brief: bool) -> Ran:
     """Rows of the fault table with a small crowd, and the ledger after them."""
-    arguments = ["tests.faults", "run", "--fault", ",".join(rows), "--people", "40", "--walkers", "6", "--brief"]
-    code, output, took = _execute(arguments, tree, seconds)
+    arguments = ["tests.faults", "run", "--fault", ",".join(rows), "--people", "40", "--walkers", "6"]
+    code, output, took = _execute([*arguments, "--brief"] if brief else arguments, tree, seconds)
     return Ran(code, (output,) if code == 1 else (), (), output, took)
 
 

@@ -38,10 +38,14 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of the fault table after which the ledger's check must name a violation; `check` is `L1` to `L14`."""
+    """Rows of the fault table after which the ledger's check must name a violation; `check` is `L1` to `L14`.
+
+    Outages are as short as in continuous integration if `brief`.
+    """
 
     rows: tuple[str, ...]
     check: str
+    brief: bool = True
     seconds: float = 900.0
 
     @property
