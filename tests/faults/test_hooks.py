@@ -60,6 +60,25 @@ asyncio.run(Relay._send(None, None, []))
     assert not (tmp_path / "relay.before_send.signup").exists()
 
 
+def test_batch_without_events_for_the_service_is_passed(tmp_path: Path) -> None:
+    """A process that dies with nothing in its hands proves nothing."""
+    code = """
+import asyncio
+from shared.inbox import Inbox
+
+class Batch(list):
+    def __iter__(self):
+        return iter(())
+
+asyncio.run(Inbox._handle(None, None, Batch(EVENTS)))
+"""
+    (tmp_path / "consumer.in_transaction.signup").touch()
+    empty = run_python(code.replace("EVENTS", "[]"), tmp_path)
+    assert empty.returncode == 0, empty.stderr
+    full = run_python(code.replace("EVENTS", "['an event that no handler sees']"), tmp_path)
+    assert full.returncode == -signal.SIGKILL, full.stderr
+
+
 def test_point_armed_for_another_service_is_passed(tmp_path: Path) -> None:
     (tmp_path / "relay.before_send.matching").touch()
     done = run_python(

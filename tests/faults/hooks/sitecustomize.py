@@ -32,7 +32,8 @@ EVERYWHERE = ("signup", "matching", "notifications", "endorsement")
 class Point:
     """A moment: `when` the coroutine function `target` (`module:qualified.name`) is passed, in `services`.
 
-    `only_truthy` lets an `after` point pass over calls that came to nothing, like a claim of no messages.
+    `only_truthy` lets an `after` point pass over calls that came to nothing, like a claim of no messages; `only_given`
+    over calls whose last argument is empty, like a batch of events that the service does not read.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Point:
     meaning: str
     services: tuple[str, ...]
     only_truthy: bool = False
+    only_given: bool = False
 
     @property
     def module(self) -> str:
@@ -70,7 +72,7 @@ POINTS = (
     Point("consumer.after_poll", "shared.inbox:Inbox.take", "before",
           "a batch is read, no transaction has begun", EVERYWHERE),
     Point("consumer.in_transaction", "shared.inbox:Inbox._handle", "after",
-          "the effects of a batch are written, the offsets are not", EVERYWHERE),
+          "the effects of a batch are written, the offsets are not", EVERYWHERE, only_given=True),
     Point("consumer.after_commit", "shared.inbox:Inbox.take", "after",
           "effects and offsets are committed, Kafka is not told", EVERYWHERE),
     Point("timer.in_transaction", "shared.timers:_fire", "after",
@@ -156,7 +158,7 @@ class Trap:
         @functools.wraps(function)
         async def after(*arguments: Any, **named: Any) -> Any:
             result = await function(*arguments, **named)
-            if result or not point.only_truthy:
+            if (result or not point.only_truthy) and (not point.only_given or arguments[-1]):
                 self.pass_by(point)
             return result
 
