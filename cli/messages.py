@@ -1,25 +1,19 @@
 """`hustings messages`: messages whose hand-over ended without an answer, and what an operator decides about them."""
 
-import subprocess
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from cli.endpoints import endpoints, fail
-from deploy.embedded.postgres import ServiceDatabase
-from deploy.embedded.stack import Stack
+from cli.endpoints import fail
+from cli.inside import run_inside
 
 app = typer.Typer(help="See and settle messages of which nobody knows whether they arrived.", no_args_is_help=True)
 
 
 def run_in_notifications(arguments: list[str]) -> int:
-    """Run the service's own operator command with the running stack's settings."""
-    known = endpoints()
-    database = ServiceDatabase(owner_dsn=known.owner_dsn["notifications"], dsn=known.dsn["notifications"])
-    spec = Stack.from_environment().service("notifications", known.kafka, database)
-    command = [spec.argv[0], "-m", "services.notifications.operator", *arguments]
-    return subprocess.run(command, env=dict(spec.env), cwd=spec.cwd, check=False).returncode
+    """Run the service's own operator command with the running system's settings."""
+    return run_inside("notifications", "services.notifications.operator", arguments)
 
 
 @app.command("unknown")
