@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -43,9 +44,9 @@ async def opened(database: Database, **changes: Any) -> AsyncIterator[Service]:
 
 
 async def today(service: Service) -> dt.date:
-    """The business day, UTC."""
+    """The business day where the organization is: in UTC the next one may have begun."""
     moment: dt.datetime = await service.context.pool.fetchval("SELECT business_now()")
-    return moment.date()
+    return moment.astimezone(ZoneInfo(service.context.program.organization.time_zone)).date()
 
 
 async def call(
