@@ -21,7 +21,26 @@ make mutants NAME="no_inbox relay_*"
 Before anything is broken, every catcher has to pass. A mutant counts as caught when its test fails by an assertion
 with the words that are expected, or when the ledger names a violation of the check that is expected; a crash, a test
 that can't be collected or a time-out is no catch. The mutants are in [tests/faults/mutants](../tests/faults/mutants);
-[a test](../tests/faults/test_mutants.py) holds that each still fits the code, and that its catchers exist.
+[a test](../tests/faults/test_mutants.py) holds that each still fits the code, and that its catchers exist. This page is
+written from [the tally](../tests/faults/mutants/tally.jsonl) by `python -m tests.faults.mutants --page`; the rows play
+with 40 people and 6 walkers of the whole path, seed 2017.
+
+## What the first runs found
+
+- Three mutants were not caught. Two deciders in a race never met, because one was through while the other's connection
+  was still new: the test now has the first take its time. A parked key was watched by a test of one batch only, and a
+  relay that claims what is leased by one that did not end: both have a test that sees it.
+- The point `kill.consumer.in_transaction` killed a process whose batch held nothing that its service reads, and the
+  ledger rightly saw no loss. The point passes over such batches now.
+- A brief `sms_fails`, as in continuous integration, is over after the first text, which may be the answer to a STOP and
+  is never tried again; its mutant plays the row at full length.
+- Eight mutants had no test aimed at them, and got one: events that are refused with their change, a row that commits
+  late, offsets that can't be written, a commit that fails, a commit that does not wait for the disk, a stop beside a
+  hand-over, one active match by the constraint alone, the audit entry of an announcement.
+- `no_inbox` is seen by tests; after `topics_replayed` with the same crowd (brief: 9 records, all of them sign-ups, twice
+  more) the ledger found nothing, since the messages that they cause are also unique by event.
+
+## The mutants
 """
 
 
