@@ -37,8 +37,8 @@ with 40 people and 6 walkers of the whole path, seed 2017.
 - Eight mutants had no test aimed at them, and got one: events that are refused with their change, a row that commits
   late, offsets that can't be written, a commit that fails, a commit that does not wait for the disk, a stop beside a
   hand-over, one active match by the constraint alone, the audit entry of an announcement.
-- `no_inbox` is seen by tests; after `topics_replayed` with the same crowd (brief: 9 records, all of them sign-ups, twice
-  more) the ledger found nothing, since the messages that they cause are also unique by event.
+- `no_inbox` is seen by tests. After a brief `topics_replayed` (9 records, twice more) the ledger found nothing: the
+  messages and steps that events cause are also unique by event, which is the second line.
 
 ## The mutants
 """
