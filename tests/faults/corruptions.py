@@ -728,8 +728,8 @@ def a_text_in_the_night(copy: Copy) -> str:
     message, _, _ = handed(copy, "m.channel = 'sms'")
     copy.run(
         "notifications",
-        # Three in the morning by New York's clock is night everywhere that the crowd lives.
-        "UPDATE message_steps SET at = date_trunc('day', at) + interval '8 hours' "
+        # The night before: three in the morning by New York's clock is night everywhere that the crowd lives.
+        "UPDATE message_steps SET at = date_trunc('day', at - interval '8 hours') + interval '8 hours' "
         f"WHERE message_id = '{message}' AND state = 'handing'",
     )
     return message
