@@ -1,7 +1,7 @@
 """Which of the two stacks `make up`, `down`, `reset`, `status` and `logs` mean: containers, or embedded.
 
 HUSTINGS_STACK=embedded|docker decides. Without it: the one that this directory was started with before, since its
-data is there; for a fresh directory containers, where a daemon answers and the images can be had, else embedded.
+data is there; for a fresh directory the embedded one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from deploy.compose.control import compose_command
 from deploy.embedded.processes import StackError
 from deploy.embedded.stack import Home, Stack
-from deploy.images.base import at_hand
-from deploy.images.docker import missing_docker
 
 STACKS = {"embedded": "deploy.embedded", "docker": "deploy.compose"}
 
@@ -30,17 +27,6 @@ def started_before(home: Home) -> str | None:
     return "docker" if (home.path / "docker" / "ports.json").exists() else None
 
 
-def why_not_docker() -> str | None:
-    """What stands against containers here, in one sentence; None when nothing does."""
-    if why := missing_docker():
-        return why
-    try:
-        compose_command()
-    except StackError:
-        return "there is no compose for Docker"
-    return at_hand(pull=True)
-
-
 def choose(home: Home, environ: Mapping[str, str]) -> str:
     """`embedded` or `docker`."""
     chosen = environ.get("HUSTINGS_STACK", "")
@@ -48,13 +34,7 @@ def choose(home: Home, environ: Mapping[str, str]) -> str:
         return chosen
     if chosen:
         raise StackError(f"HUSTINGS_STACK={chosen}: write embedded or docker, or leave it out.")
-    if before := started_before(home):
-        return before
-    why = why_not_docker()
-    if why is None:
-        return "docker"
-    out.print(f"Starting without containers: {why}.", markup=False)
-    return "embedded"
+    return started_before(home) or "embedded"
 
 
 def main() -> None:
