@@ -16,6 +16,8 @@ PUT_OFF = """
     WHERE channel = 'sms' AND state = 'queued' AND reason = 'http_429'
 """
 
+ARE_MESSAGES = "SELECT count(*) FROM messages WHERE id = ANY ($1::uuid[])"
+
 
 def copies(scene: Scene) -> dict[str, int]:
     """How often each mail is stored, by its Message-ID."""
@@ -111,6 +113,13 @@ async def sms_too_many(scene: Scene) -> None:
          "retry_after_seconds": RETRY_AFTER_SECONDS}
     )  # fmt: skip
     await met(stand, "patience")
+    asked = [line["reference"] for line in lines(stand, "sms") if line["answer"] == "429"]
+    ((messages,),) = await stand.fetch("notifications", ARE_MESSAGES, asked)
+    if not messages:
+        # An answer to a STOP is sent once or not at all: there is nothing to put off.
+        stand.tell("only answers to STOP met the provider's 429")
+        await stand.plan()
+        return
 
     async def put_off() -> bool:
         return int((await stand.fetch("notifications", PUT_OFF, RETRY_AFTER_SECONDS))[0][0]) > 0
