@@ -104,7 +104,7 @@ async def slow_relay_holds_up_no_link(scene: Scene) -> None:
         raise Broken(f"a slow mail relay held up a link: {meanwhile:.1f} s, before {usual:.1f} s")
 
 
-@row(walkers=True)
+@row(lane="texts", walkers=True)
 async def sms_too_many(scene: Scene) -> None:
     """The text provider answers 429 with Retry-After. Nobody is asked again before that time has passed."""
     stand = scene.stand
@@ -131,7 +131,7 @@ async def sms_too_many(scene: Scene) -> None:
     await stand.plan()
 
 
-@row(walkers=True)
+@row(lane="texts", walkers=True)
 async def sms_fails(scene: Scene) -> None:
     """The text provider answers 500: to half of the texts it took, to half it did not. None is sent a second time
     unless the provider says that it never had it."""
@@ -146,7 +146,7 @@ async def sms_fails(scene: Scene) -> None:
     await stand.plan()
 
 
-@row(walkers=True)
+@row(lane="texts", walkers=True)
 async def sms_hangs(scene: Scene) -> AsyncIterator[None]:
     """The text provider never answers, three times, then closes. No text is stored twice."""
     stand = scene.stand
