@@ -314,11 +314,11 @@ def rest_garbage_collector() -> None:
     """Look for reference cycles seldom, and never again through what start-up has made.
 
     A batch of events is tens of thousands of objects and no cycle; with Python's defaults a worker spends a third of
-    its time looking through them. Memory stays bounded: 50,000 objects are a few megabytes.
+    its time looking through them. Each generation still has its turn soon, so that a batch in a cycle is let go.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 5, 5)
 
 
 async def _serve(definition: Definition, settings: ServiceSettings, role: str) -> None:
