@@ -54,7 +54,7 @@ QUEUE = """
     ON CONFLICT DO NOTHING
 """
 UNDO = (
-    "TRUNCATE bookings, volunteer_weeks, match_explanations, match_batches, outbox, timers, pairs CASCADE",
+    "TRUNCATE bookings, volunteer_weeks, match_explanations, outbox, timers, pairs CASCADE",
     "UPDATE queue_entries SET state = 'waiting', considered_at = NULL, unmatched = NULL WHERE state = 'held'",
 )
 
