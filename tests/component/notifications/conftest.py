@@ -222,7 +222,7 @@ def settings_for(database: Database, relay_host: RelayHost, outside: Outside, **
 async def station(databases: DatabaseFactory, relay_host: RelayHost, outside: Outside) -> AsyncIterator[Station]:
     """A service whose lanes the test drives."""
     database = await databases("notifications")
-    async with running(SERVICE, settings_for(database, relay_host, outside, smtp_timeout_seconds=1.0)) as service:
+    async with running(SERVICE, settings_for(database, relay_host, outside, smtp_timeout_seconds=2.0)) as service:
         yield Station(service, database, relay_host, outside)
         for close in service.parts.on_close:
             await close()
