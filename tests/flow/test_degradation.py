@@ -84,7 +84,8 @@ async def test_sign_ups_go_on_while_kafka_hangs(system: System, browser: Browser
     assert page == usual_page
     assert {answer.status_code for answer, _seconds in (*before, *meanwhile)} == {202}
     usual, now = (statistics.median(seconds for _answer, seconds in part) for part in (before, meanwhile))
-    assert now < 3 * usual, f"{now:.3f} s instead of {usual:.3f} s"
+    # Whoever asked Kafka would wait for time-outs of many seconds.
+    assert now < max(3 * usual, 1.0), f"{now:.3f} s instead of {usual:.3f} s"
     await at_rest(system, seconds=120)
     told = await system.fetch(
         "notifications", "SELECT count(*) FROM messages WHERE template = 'welcome_confirm' AND state = 'accepted'"
@@ -280,4 +281,5 @@ async def test_mailing_that_hangs_delays_no_link(tmp_path: Path, mail_host: tupl
                 ))  # fmt: skip
                 await settled_by_command(system, person_id)
         assert "accepted" not in states
-        assert now < 3 * usual, f"{now:.2f} s instead of {usual:.2f} s"
+        # Behind the mailing a link would wait for ten seconds, the time-out of a hand-over.
+        assert now < max(3 * usual, 5.0), f"{now:.2f} s instead of {usual:.2f} s"
