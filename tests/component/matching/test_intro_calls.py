@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from icalendar import Calendar
@@ -67,8 +68,8 @@ class Stage:
         return moment
 
     async def schedule(self, *, days: int = 7, **changes: Any) -> dict[str, Any]:
-        """A call so many days ahead at 18:30 in Chicago."""
-        day = (await self.now()).date() + dt.timedelta(days=days)
+        """A call so many days ahead at 18:30 in Chicago, counted by Chicago's days."""
+        day = (await self.now()).astimezone(ZoneInfo("America/Chicago")).date() + dt.timedelta(days=days)
         body = {
             "title": "Thinking about running?",
             "date": day.isoformat(),
