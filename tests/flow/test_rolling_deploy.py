@@ -278,14 +278,18 @@ async def test_two_versions_share_a_database_while_a_column_is_renamed(deploymen
 
 
 async def told_once(deployment: Deployment, intents: set[UUID]) -> None:
-    """Every stored sign-up is on the topic, once, in whichever version's words."""
+    """Every stored sign-up is on the topic in one event, in whichever version's words.
+
+    A relay that is ended between the broker's answer and its own delete leaves the row to its successor, which sends
+    the same event id again: a repeat that every reader drops.
+    """
 
     async def emptied() -> bool:
         return await deployment.fetch("SELECT count(*) FROM outbox") == [(0,)]
 
     await until(emptied, what="an empty outbox")
-    told: Counter[str] = Counter()
+    told: dict[str, set[bytes]] = {}
     for record in await read_topic(deployment.kafka, SIGNUP_PEOPLE.name):
-        told[json.loads(record.value)["intent_id"]] += 1
+        told.setdefault(json.loads(record.value)["intent_id"], set()).add(dict(record.headers)["ce_id"])
     wanted = {str(intent) for intent in intents}
-    assert {intent: count for intent, count in told.items() if intent in wanted} == dict.fromkeys(wanted, 1)
+    assert {intent: len(ids) for intent, ids in told.items() if intent in wanted} == dict.fromkeys(wanted, 1)
