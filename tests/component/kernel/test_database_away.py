@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -51,8 +51,11 @@ class Away:
         """To the server and every process it made: from here it looks like a network that swallows packets."""
         assert self.server.process is not None
         parent = psutil.Process(self.server.process.pid)
-        for each in (parent, *parent.children(recursive=True)):
-            each.send_signal(number)
+        # The parent first, so that it makes no more of them; some (an autovacuum worker) end by themselves.
+        parent.send_signal(number)
+        for child in parent.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
 
     @asynccontextmanager
     async def hung(self) -> AsyncIterator[None]:
