@@ -34,7 +34,7 @@ log = get_logger("broker")
 
 MAX_RECORDS = 1000
 MAX_PARTITION_FETCH_BYTES = 128 * 1024
-SESSION_TIMEOUT_MS = 15_000
+SESSION_SECONDS = 15
 MAX_POLL_INTERVAL_MS = 120_000
 BACKOFF_SECONDS = (0.5, 30.0)
 # With the requests under way (`shared.service`) within the 25 s that a stop may take.
@@ -44,7 +44,16 @@ DRAIN_SECONDS = 12.0
 class Consumer:
     """The consumer of one service: group = the service's name, every topic it has routes for."""
 
-    def __init__(self, *, service: str, bootstrap: str, topics: Sequence[Topic], inbox: Inbox, pool: Pool) -> None:
+    def __init__(
+        self,
+        *,
+        service: str,
+        bootstrap: str,
+        topics: Sequence[Topic],
+        inbox: Inbox,
+        pool: Pool,
+        session_seconds: int = SESSION_SECONDS,
+    ) -> None:
         self._service = service
         self._bootstrap = bootstrap
         self._topics = sorted(topic.name for topic in topics)
@@ -72,8 +81,8 @@ class Consumer:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
-            session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=3_000,
+            session_timeout_ms=session_seconds * 1000,
+            heartbeat_interval_ms=session_seconds * 200,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             rebalance_timeout_ms=60_000,
             listener=_Assignment(self),

@@ -222,6 +222,7 @@ class Service:
             topics=list(topics.values()),
             inbox=self._inbox,
             pool=self.context.pool,
+            session_seconds=self.context.settings.kafka_session_seconds,
         )
         try:
             await consumer.start()

@@ -39,6 +39,13 @@ class ServiceSettings(BaseSettings):
     )
     database_connections: int = Field(16, ge=4, le=200, description="Size of the connection pool of a process.")
     kafka_bootstrap: str = Field(description="host:port[,host:port…] of the brokers.")
+    kafka_session_seconds: int = Field(
+        15,
+        ge=6,
+        le=300,
+        description="A worker that dies without a word is replaced after so long; shorter, and a pause can cost it its"
+        " partitions. The brokers allow 6 or more.",
+    )
     program: Path = Field(description="The organization's program file (TOML).")
     host: str = Field("127.0.0.1", description="Address that the web process listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of that address; probes and metrics are there too.")

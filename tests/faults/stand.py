@@ -44,6 +44,8 @@ PACE = {
     "NOTIFICATIONS_SMTP_TIMEOUT_SECONDS": "3",
     "NOTIFICATIONS_LEASE_SECONDS": "10",
     "ENDORSEMENT_WEBHOOK_TIMEOUT_SECONDS": "3",
+    # A killed worker's partitions are another's after this long.
+    **{f"{service.upper()}_KAFKA_SESSION_SECONDS": "6" for service in SERVICES},
     # A crowd comes from one address.
     "SIGNUP_LIMIT_ADDRESS_BURST": "10000000",
     "SIGNUP_LIMIT_ADDRESS_PER_MINUTE": "600000",
