@@ -139,6 +139,7 @@ class Session:
                 "cli",
                 *("ledger", "--journals", str(self.stand.journals)),
                 *("--endpoints", str(self.stand.home / "endpoints.json")),
+                "--require-all",
                 seconds=LEDGER_SECONDS,
                 code=None,
             )

@@ -2,12 +2,8 @@
 
 The rows of a group share a crowd and a ledger; a group is played when the first of its tests is asked for. A row of a
 group that was not chosen by `-k` is played all the same.
-
-Continuous integration (CI=true) leaves them out until their time on a quiet machine is known; HUSTINGS_ROWS=1 has them
-played there too.
 """
 
-import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -38,11 +34,6 @@ GROUPS: dict[str, list[Row]] = {
         for group, families in FAMILIES.items()
     },
 }
-
-played_here = pytest.mark.skipif(
-    os.environ.get("CI") == "true" and os.environ.get("HUSTINGS_ROWS") != "1",
-    reason="the fault rows are not in continuous integration yet; HUSTINGS_ROWS=1 plays them",
-)
 
 
 def more(rows: list[Row]) -> Size:
@@ -94,7 +85,6 @@ async def stage() -> AsyncIterator[Stage]:
         await stage.end()
 
 
-@played_here
 @pytest.mark.parametrize("group", GROUPS)
 async def test_nothing_is_lost_and_nothing_doubled(stage: Stage, group: str) -> None:
     played = await stage.of(group)
@@ -102,7 +92,6 @@ async def test_nothing_is_lost_and_nothing_doubled(stage: Stage, group: str) -> 
     assert played.problems == []
 
 
-@played_here
 @pytest.mark.parametrize(("group", "name"), [(group, row.name) for group, rows in GROUPS.items() for row in rows])
 async def test_row_holds(stage: Stage, group: str, name: str) -> None:
     assert (await stage.of(group)).broken.get(name) is None
