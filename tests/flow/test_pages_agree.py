@@ -2,9 +2,7 @@
 
 import asyncio
 import datetime as dt
-import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +10,9 @@ import pytest
 from icalendar import Calendar
 
 from deploy.demo.client import Client
-from deploy.demo.journey import Stage, sign_in
-from deploy.demo.mailbox import Watch
-from shared.program import load
+from deploy.demo.journey import sign_in
 from tests.flow.conftest import System
-from tests.flow.test_path import business_now
+from tests.flow.staging import staging
 from tests.flow.topics import at_rest
 from tests.harness import PROGRAM_2025
 
@@ -78,32 +74,13 @@ def moment(text: str | None) -> dt.datetime | None:
     return None if text is None else dt.datetime.fromisoformat(text)
 
 
-@asynccontextmanager
-async def signing_in(system: System) -> AsyncIterator[Stage]:
-    """What it takes to sign in by mailed links."""
-    client = Client({name: system.url(name) for name in ("signup", "matching", "notifications", "endorsement")})
-    mail = Watch(system.mailbox)
-    watching = asyncio.create_task(mail.run())
-    started = await business_now(system)
-
-    async def advance(span: str) -> None:
-        await system.command("clock", "advance", span)
-
-    try:
-        yield Stage(client, mail, load(PROGRAM_2025), advance, lambda: started, random.Random(1))
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        await client.close()
-
-
 @pytest.fixture(scope="module")
 async def crowd(system: System) -> AsyncIterator[Crowd]:
     """A small crowd on the shared system, at rest; everybody of it who had a booked call."""
     demo = ("--prospects", "40", "--volunteers", "8", "--seed", "2017")
     await asyncio.to_thread(system.run, "deploy.demo", *demo, timeout_seconds=240)
     await at_rest(system)
-    async with signing_in(system) as stage:
+    async with staging(system, PROGRAM_2025) as stage:
         people = []
         for side in ("prospect", "volunteer"):
             for (person_id,) in await system.fetch("matching", PEOPLE.format(side=side)):

@@ -15,6 +15,7 @@ from standardwebhooks.webhooks import Webhook
 from shared.events.topics import ENDORSEMENT_ENDORSEMENTS, ENDORSEMENT_STATE
 from tests.component.endorsement.receiver import receiving
 from tests.flow.conftest import System
+from tests.flow.staging import business_now, pass_until
 from tests.flow.topics import Seen, at_rest, read_topic
 from tests.flow.visitor import Visitor, until, visiting
 
@@ -38,19 +39,6 @@ MAILS = [
     "endorsement_announced",
     "endorsement_rescinded",
 ]
-
-
-async def business_now(system: System) -> dt.datetime:
-    """What the stack's clocks say."""
-    [(now,)] = await system.fetch("matching", "SELECT business_now()")
-    assert isinstance(now, dt.datetime)
-    return now
-
-
-async def pass_until(system: System, moment: dt.datetime) -> None:
-    """Move the business clock to just after a moment."""
-    minutes = int((moment - await business_now(system)).total_seconds() // 60) + 1
-    await system.command("clock", "advance", f"{minutes}m")
 
 
 def shows(text: str, moment: dt.datetime, zone: ZoneInfo) -> bool:

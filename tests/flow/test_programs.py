@@ -2,25 +2,19 @@
 
 import asyncio
 import datetime as dt
-import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from deploy.demo.client import Client
 from deploy.demo.endorsing import draft
 from deploy.demo.journey import Member, Stage, confirm, each, read_link, sign_up
-from deploy.demo.mailbox import Watch
 from deploy.demo.people import Invented
-from shared.program import load
 from tests.flow.conftest import System, running_system
-from tests.flow.test_path import business_now, pass_until
+from tests.flow.staging import pass_until, staging
 from tests.flow.visitor import until
 from tests.harness import PROGRAM_2017, PROGRAM_2025
 
@@ -75,25 +69,6 @@ def days_from(now: dt.datetime, days: int, zone: ZoneInfo) -> Days:
     while (applied.month, applied.day) in ((2, 28), (2, 29), (12, 31)):
         applied += dt.timedelta(days=1)
     return Days(applied, dt.date(applied.year + 1, 6, 15))
-
-
-@asynccontextmanager
-async def staging(system: System, program: Path) -> AsyncIterator[Stage]:
-    """What the steps of the path need, on this stack; its mail is read meanwhile."""
-    client = Client({name: system.url(name) for name in ("signup", "matching", "notifications", "endorsement")})
-    mail = Watch(system.mailbox)
-    watching = asyncio.create_task(mail.run())
-    started = await business_now(system)
-
-    async def advance(span: str) -> None:
-        await system.command("clock", "advance", span)
-
-    try:
-        yield Stage(client, mail, load(program), advance, lambda: started, random.Random(1))
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        await client.close()
 
 
 def member(stage: Stage, form: str, label: str, **facts: Any) -> Member:
