@@ -14,6 +14,7 @@ from uuid import UUID
 from shared.links import derive, matches
 
 Purpose = Literal["unsubscribe", "preferences", "why"]
+PURPOSES: tuple[Purpose, ...] = ("why", "preferences", "unsubscribe")
 
 
 def token_of(secret: str, purpose: Purpose, message_id: UUID) -> str:

@@ -2,21 +2,24 @@
 
 What is the same for all is written once (`Envelope`); the rest is filled in. Every header value goes through
 `header`, which encodes what is not ASCII (RFC 2047) and cannot carry a line break out. Bodies are quoted-printable
-with CRLF, so no line is longer than 76 characters; dots are stuffed by the SMTP client.
+with CRLF, so no line is longer than 76 characters. Every line ends with CRLF; dots are stuffed where the mail is sent.
 """
 
 import base64
-import binascii
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from email.header import Header
 from email.utils import format_datetime
+from functools import lru_cache
 from uuid import UUID
 
+from services.notifications.sending.stencil import quoted_printable
 from shared.messages import Attachment
 
 _SPECIALS = frozenset('()<>@,;:\\".[]')
+_MAX_LINE = 76
+"""Of a line that has an encoded word (RFC 2047, 2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,10 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One recipient's mail. `unsubscribe_url` puts one-click unsubscribing (RFC 8058) in the headers."""
+    """One recipient's mail. `unsubscribe_url` puts one-click unsubscribing (RFC 8058) in the headers.
+
+    `encoded` may give `text` and `html` as `quoted_printable` makes them.
+    """
 
     message_id: UUID
     recipient: str
@@ -43,6 +49,7 @@ class Letter:
     date: dt.datetime
     unsubscribe_url: str | None
     attachments: Sequence[Attachment] = ()
+    encoded: tuple[bytes, bytes] | None = None
 
 
 class Envelope:
@@ -65,7 +72,7 @@ class Envelope:
         """The mail, ready to be handed over."""
         head = [
             self._fixed,
-            f"Date: {format_datetime(letter.date)}\r\n",
+            f"Date: {_date(letter.date.replace(microsecond=0))}\r\n",
             f"Message-ID: {self.message_id(letter.message_id)}\r\n",
             f"To: {mailbox(letter.recipient_name, letter.recipient)}\r\n",
             f"Subject: {header('Subject', letter.subject)}\r\n",
@@ -77,9 +84,8 @@ class Envelope:
                 "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
             )
         mark = letter.message_id.hex
-        alternatives = _multipart(
-            "alternative", f"=_a{mark}", [_text("plain", letter.text), _text("html", letter.html)]
-        )
+        plain, html = letter.encoded or (quoted_printable(letter.text), quoted_printable(letter.html))
+        alternatives = _multipart("alternative", f"=_a{mark}", [_PLAIN + plain, _HTML + html])
         if letter.attachments:
             body = _multipart("mixed", f"=_m{mark}", [alternatives, *(_attached(a) for a in letter.attachments)])
         else:
@@ -90,9 +96,12 @@ class Envelope:
 
 def one_line(value: str) -> str:
     """Without anything that could end a header line."""
+    if value.isprintable():
+        return " ".join(value.split())
     return " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())
 
 
+@lru_cache(maxsize=256)
 def header(name: str, value: str) -> str:
     """A header's value, encoded and folded."""
     plain = one_line(value)
@@ -108,20 +117,34 @@ def mailbox(name: str, address: str) -> str:
     if not shown:
         return plain
     if not shown.isascii():
-        encoded = Header(shown, "utf-8", header_name="From").encode(linesep="\r\n")
-        return f"{encoded} <{plain}>"
+        return _encoded_mailbox(shown, plain)
     if _SPECIALS & set(shown):
         escaped = shown.replace("\\", "\\\\").replace('"', '\\"')
         shown = f'"{escaped}"'
     return f"{shown} <{plain}>"
 
 
-def _text(subtype: str, text: str) -> bytes:
-    lines = "\r\n".join(text.splitlines()) + "\r\n"
+def _encoded_mailbox(shown: str, address: str) -> str:
+    word = f"=?utf-8?b?{base64.b64encode(shown.encode()).decode()}?="
+    if len("From: ") + len(word) > _MAX_LINE:
+        # Several words, cut between characters.
+        word = Header(shown, "utf-8", maxlinelen=_MAX_LINE - 1, header_name="From").encode(linesep="\r\n")
+    fits = len("From: ") + len(word.rpartition("\n")[2]) + len(address) + len(" <>") <= _MAX_LINE
+    return f"{word} <{address}>" if fits else f"{word}\r\n <{address}>"
+
+
+@lru_cache(maxsize=8)
+def _date(second: dt.datetime) -> str:
+    return format_datetime(second)
+
+
+def _head(subtype: str) -> bytes:
     return (
         f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n".encode()
-        + binascii.b2a_qp(lines.encode(), istext=True)
     )
+
+
+_PLAIN, _HTML = _head("plain"), _head("html")
 
 
 def _attached(attachment: Attachment) -> bytes:

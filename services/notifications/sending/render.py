@@ -1,5 +1,7 @@
 """A message's words: one template per message for both forms of an e-mail, one for a text; a catalogue per language.
 
+What the mails of many people have in common is rendered once and then filled in (`stencil`); the result is the same.
+
 An e-mail's template says what is said, in parts (`p`, `button`, `facts`, `listing`); `parts.html` and `parts.txt`
 say how a part looks in HTML and in plain text. So the two forms cannot drift apart.
 """
@@ -8,9 +10,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,9 +23,21 @@ from babel.dates import format_date, format_datetime, format_time
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from services.notifications.domain.texts import in_gsm, segments
-from services.notifications.domain.tokens import token_of
+from services.notifications.domain.tokens import PURPOSES, Purpose, token_of
 from services.notifications.domain.why import why
 from services.notifications.sending.labels import eligibility_checks, filing_reason, follow_up, label_of, match_reason
+from services.notifications.sending.stencil import (
+    Body,
+    Line,
+    NoStencil,
+    cut,
+    cut_body,
+    fits,
+    mark,
+    marks_in,
+    may_be_taken_for_mark,
+    values_of,
+)
 from shared.directory import Contact
 from shared.messages import Data
 from shared.program import Program
@@ -30,11 +45,16 @@ from shared.web.i18n import SHARED, load_translations, locale_of, translate
 from shared.web.pages import local_date, local_time
 
 HERE = Path(__file__).parent.parent
+MAX_STENCILS = 200
+"""What is kept of one renderer: about 20 KB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """An e-mail's subject and both forms; or a text's body (`text`) and its segments."""
+    """An e-mail's subject and both forms; or a text's body (`text`) and its segments.
+
+    `encoded` has the two forms as quoted-printable lines where that was cheaper than encoding them anew.
+    """
 
     language: str
     subject: str | None
@@ -42,6 +62,16 @@ class Rendered:
     html: str | None = None
     segments: int | None = None
     unsubscribe_url: str | None = None
+    encoded: tuple[bytes, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stencil:
+    subject: Line
+    text: Body
+    html: Body
+    purposes: tuple[Purpose | None, ...]
+    """Of each of the message's own links, what it is for; None when these words do not show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +88,8 @@ class Renderer:
         self._public_url = public_url.rstrip("/")
         self._secret = link_secret
         self._tongues: dict[str, _Tongue] = {language: self._tongue(language) for language in program.languages}
+        # None: seen once. Most words that are seen twice are seen often.
+        self._stencils: OrderedDict[Hashable, _Stencil | NoStencil | None] = OrderedDict()
 
     def language_of(self, wanted: str) -> str:
         """One of the program's languages: the wanted one, or the default."""
@@ -78,23 +110,99 @@ class Renderer:
     ) -> Rendered:  # fmt: skip
         """An e-mail to `contact`."""
         language = self.language_of(contact.language)
-        context = {
-            **self._context(contact, data),
-            "why": why(event_type),
-            "delivery": delivery,
-            "why_url": self.link("why", message_id),
-            "preferences_url": self.link("preferences", message_id),
-            "unsubscribe_url": self.link("unsubscribe", message_id),
-        }
+        addresses, rest = _fields(type(data))
+        name = first_name(contact.name)
+        zone = contact.time_zone or self._program.organization.time_zone
+        given = [getattr(data, field) for field in addresses]
+        shown = [name, *(value for value in given if value)]
+        if all(map(fits, shown)):
+            key = (template, event_type, delivery, language, zone, bool(name), tuple(map(bool, given)), rest(data))
+            stencil = self._stencil(key, data, event_type, delivery, name)
+            if stencil is not None:
+                return self._filled(stencil, language, delivery, message_id, [name, *(value or "" for value in given)])
+        return self._email(
+            language, template, delivery,
+            {
+                "data": data, "name": name, "zone": zone, "why": why(event_type), "delivery": delivery,
+                **{f"{purpose}_url": self.link(purpose, message_id) for purpose in PURPOSES},
+            },
+        )  # fmt: skip
+
+    def _email(self, language: str, template: str, delivery: str, context: Mapping[str, Any]) -> Rendered:
         tongue = self._tongues[language]
         plain = tongue.text.get_template(f"email/{template}.html")
-        text = _tidy(plain.render(context))
         return Rendered(
             language=language,
             subject=_block(plain, "subject", context),
-            text=text,
+            text=_tidy(plain.render(context)),
             html=tongue.html.get_template(f"email/{template}.html").render(context),
             unsubscribe_url=None if delivery == "link" else str(context["unsubscribe_url"]),
+        )
+
+    def _stencil(
+        self, key: tuple[Any, ...], data: Data, event_type: str, delivery: str, name: str
+    ) -> _Stencil | None:  # fmt: skip
+        """The stencil for words that were seen before; None for others, and for words that cannot have one."""
+        try:
+            if key not in self._stencils:
+                self._stencils[key] = None
+                if len(self._stencils) > MAX_STENCILS:
+                    self._stencils.popitem(last=False)
+                return None
+        except TypeError:
+            # Lists of checks or reasons: they are one person's.
+            return None
+        found = self._stencils[key]
+        if found is None:
+            try:
+                found = self._cut(key, data, event_type, delivery, name)
+            except NoStencil as none:
+                found = none
+            self._stencils[key] = found
+        self._stencils.move_to_end(key)
+        return found if isinstance(found, _Stencil) else None
+
+    def _cut(self, key: tuple[Any, ...], data: Data, event_type: str, delivery: str, name: str) -> _Stencil:
+        template, _event_type, _delivery, language, zone, *_rest = key
+        if may_be_taken_for_mark(key):
+            raise NoStencil("The facts hold a sign that marks are made of.")
+        addresses, _ = _fields(type(data))
+        first = 1 + len(addresses)
+        marked = {field: mark(number) for number, field in enumerate(addresses, 1) if getattr(data, field)}
+        rendered = self._email(
+            language, template, delivery,
+            {
+                "data": data.model_copy(update=marked), "name": mark(0) if name else name, "zone": zone,
+                "why": why(event_type), "delivery": delivery,
+                **{f"{purpose}_url": mark(number) for number, purpose in enumerate(PURPOSES, first)},
+            },
+        )  # fmt: skip
+        count = first + len(PURPOSES)
+        assert rendered.subject is not None
+        assert rendered.html is not None
+        used = marks_in(rendered.subject + rendered.text + rendered.html)
+        return _Stencil(
+            cut(rendered.subject, count),
+            cut_body(rendered.text, count),
+            cut_body(rendered.html, count),
+            tuple(
+                purpose if number in used or (purpose == "unsubscribe" and delivery != "link") else None
+                for number, purpose in enumerate(PURPOSES, first)
+            ),
+        )
+
+    def _filled(
+        self, stencil: _Stencil, language: str, delivery: str, message_id: UUID, personal: list[str]
+    ) -> Rendered:  # fmt: skip
+        links = [self.link(purpose, message_id) if purpose else "" for purpose in stencil.purposes]
+        values = values_of([*personal, *links])
+        return Rendered(
+            language=language,
+            subject=stencil.subject.fill(values),
+            text=stencil.text.words.fill(values),
+            html=stencil.html.words.fill(values),
+            unsubscribe_url=None if delivery == "link" else links[PURPOSES.index("unsubscribe")],
+            encoded=(stencil.text.encode(values), stencil.html.encode(values)),
         )
 
     def sms(self, *, template: str, contact: Contact, data: Data, first: bool) -> Rendered:
@@ -161,6 +269,14 @@ class Renderer:
         for part in ("p", "button", "facts", "listing"):
             environment.globals[part] = getattr(parts, part)
         return environment
+
+
+@cache
+def _fields(kind: type[Data]) -> tuple[tuple[str, ...], Callable[[Data], Hashable]]:
+    """A template's fields that hold an address with the recipient's own token, and how to read all the others."""
+    addresses = tuple(name for name in kind.model_fields if name.endswith("_url"))
+    others = tuple(name for name in kind.model_fields if name not in addresses)
+    return addresses, lambda data: tuple(getattr(data, name) for name in others)
 
 
 def first_name(name: str) -> str:

@@ -346,5 +346,6 @@ def as_mail(envelope: Envelope, ready: Ready, now: dt.datetime) -> Mail:
             date=now,
             unsubscribe_url=ready.rendered.unsubscribe_url,
             attachments=ready.attachments,
+            encoded=ready.rendered.encoded,
         )
     )

@@ -3,14 +3,16 @@
 import datetime as dt
 import email
 import email.policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import parseaddr
 from typing import Any
 from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.notifications.sending.mime import Envelope, Letter
+from services.notifications.sending.mime import Envelope, Letter, one_line
 from shared.messages import Attachment
 
 MESSAGE = UUID("0190a5c0-0000-7000-8000-0000000000aa")
@@ -118,3 +120,23 @@ def test_body_comes_back_as_it_was(text: str) -> None:
     message = parsed(text=text)
     (plain, _html) = message.iter_parts()
     assert plain.get_content().splitlines() == (text.splitlines() or [""])
+
+
+@settings(deadline=None)
+@given(name=anything)
+def test_name_is_read_back_as_it_was_written(name: str) -> None:
+    content = ENVELOPE.write(letter(recipient_name=name)).content
+    (written,) = email.message_from_bytes(content).get_all("To", [])
+    shown, address = parseaddr(written)
+    assert (str(make_header(decode_header(shown))), address) == (one_line(name), "ana@example.org")
+    assert max(len(line) for line in content.partition(b"\r\n\r\n")[0].split(b"\r\n")) <= 998
+
+
+def test_line_with_an_encoded_name_keeps_to_its_limit() -> None:
+    for name in ("Ана", "Ана-Мария Петрова", "Ана-Мария Петрова " * 9):
+        content = ENVELOPE.write(letter(recipient_name=name, recipient="a" * 40 + "@example.org")).content
+        lines = content.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        assert max(len(line) for line in lines) <= 76
+        assert (
+            str(make_header(decode_header(parsed(recipient_name=name)["To"].addresses[0].display_name))) == name.strip()
+        )
