@@ -4,20 +4,17 @@ Reads the service's own settings and works as its run role. Shows ids, names of 
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
-
 from services.notifications.actions import COMMAND_LINE, settle
 from services.notifications.settings import Settings
 from services.notifications.store.messages import find_unknown
-from shared.db import TRANSIENT, create_pool
-from shared.errors import NotFound, Rejected
-from shared.program import ProgramError, load
+from shared.command import run_command
+from shared.db import Pool
+from shared.errors import NotFound
 from shared.work import Workshop
 
 LISTED = 200
@@ -37,24 +34,23 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-async def run(settings: Settings, arguments: argparse.Namespace) -> list[str]:
+async def run(workshop: Workshop, pool: Pool, arguments: argparse.Namespace) -> list[str]:
     """Do what was asked; the lines to print."""
-    program = load(settings.program)
-    pool = await create_pool(settings.database_url.get_secret_value(), service="notifications", size=4)
+    if arguments.command == "unknown":
+        return _table([_line(row) for row in await find_unknown(pool, LISTED)])
     try:
-        if arguments.command == "unknown":
-            return _table([_line(row) for row in await find_unknown(pool, LISTED)])
-        async with Workshop(pool, program, "notifications").begin() as work:
+        async with workshop.begin() as work:
             await settle(work, COMMAND_LINE, arguments.id, DECISIONS[arguments.decision], arguments.reason)  # type: ignore[arg-type]
-        return [
-            {
-                "accepted": f"{arguments.id} counts as handed over.",
-                "send-again": f"{arguments.id} is sent again; it may come twice.",
-                "drop": f"{arguments.id} is left unsent.",
-            }[arguments.decision]
-        ]
-    finally:
-        await pool.close()
+    except NotFound:
+        # Its own words speak of an address.
+        sys.exit(f"No message has the id {arguments.id}; list the unknown ones to see theirs.")
+    return [
+        {
+            "accepted": f"{arguments.id} counts as handed over.",
+            "send-again": f"{arguments.id} is sent again; it may come twice.",
+            "drop": f"{arguments.id} is left unsent.",
+        }[arguments.decision]
+    ]
 
 
 def _line(row: Any) -> tuple[str, ...]:
@@ -80,19 +76,7 @@ def _table(lines: Sequence[tuple[str, ...]]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what was done, or one sentence that says what to do."""
     arguments = parser().parse_args(argv)
-    try:
-        settings = Settings()
-    except ValidationError as invalid:
-        names = ", ".join(f"NOTIFICATIONS_{str(e['loc'][0]).upper()}" for e in invalid.errors(include_input=False))
-        sys.exit(f"The settings are not complete; set {names}.")
-    try:
-        print("\n".join(asyncio.run(run(settings, arguments))))
-    except NotFound:
-        sys.exit(f"No message has the id {arguments.id}; list the unknown ones to see theirs.")
-    except (Rejected, ProgramError) as error:
-        sys.exit(str(error))
-    except TRANSIENT as fault:
-        sys.exit(f"The database does not answer ({type(fault).__name__}); check NOTIFICATIONS_DATABASE_URL.")
+    run_command("notifications", Settings, lambda _settings, workshop, pool: run(workshop, pool, arguments))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,13 @@ signs in once, and has the same link mailed.
 """
 
 import argparse
-import asyncio
-import sys
 from collections.abc import Sequence
-
-from pydantic import ValidationError
 
 from services.signup.actions.access import close_account, open_account
 from services.signup.actions.links import url_of
 from services.signup.settings import Settings
 from services.signup.store.access import list_accounts
-from shared.db import TRANSIENT, create_pool
-from shared.errors import Rejected
-from shared.program import ProgramError, load
+from shared.command import run_command
 from shared.work import Workshop
 
 
@@ -36,47 +30,32 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-async def run(settings: Settings, arguments: argparse.Namespace) -> list[str]:
+async def run(settings: Settings, workshop: Workshop, arguments: argparse.Namespace) -> list[str]:
     """Do what was asked; the lines to print."""
-    program = load(settings.program)
-    pool = await create_pool(settings.database_url.get_secret_value(), service="signup", size=4)
-    try:
-        async with Workshop(pool, program, "signup").begin() as work:
-            if arguments.command == "list":
-                rows = await list_accounts(work.connection)
-                return [
-                    f"{row['email']}\t{row['name']}\t{','.join(row['roles'])}{' (outside)' if row['outside'] else ''}"
-                    for row in rows
-                ]
-            if arguments.command == "remove":
-                return [f"Closed account {await close_account(work, arguments.email)}."]
-            _account, token = await open_account(
-                work,
-                name=arguments.name,
-                email=arguments.email,
-                roles=arguments.role,
-                outside=arguments.outside,
-                secret=settings.link_secret.get_secret_value(),
-            )
-            return [url_of(settings.public_url("signup"), "sign_in", token)]
-    finally:
-        await pool.close()
+    async with workshop.begin() as work:
+        if arguments.command == "list":
+            rows = await list_accounts(work.connection)
+            return [
+                f"{row['email']}\t{row['name']}\t{','.join(row['roles'])}{' (outside)' if row['outside'] else ''}"
+                for row in rows
+            ]
+        if arguments.command == "remove":
+            return [f"Closed account {await close_account(work, arguments.email)}."]
+        _account, token = await open_account(
+            work,
+            name=arguments.name,
+            email=arguments.email,
+            roles=arguments.role,
+            outside=arguments.outside,
+            secret=settings.link_secret.get_secret_value(),
+        )
+        return [url_of(settings.public_url("signup"), "sign_in", token)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what was done, or one sentence that says what to do."""
     arguments = parser().parse_args(argv)
-    try:
-        settings = Settings()
-    except ValidationError as invalid:
-        names = ", ".join(f"SIGNUP_{str(e['loc'][0]).upper()}" for e in invalid.errors(include_input=False))
-        sys.exit(f"The settings are not complete; set {names}.")
-    try:
-        print("\n".join(asyncio.run(run(settings, arguments))))
-    except (Rejected, ProgramError) as error:
-        sys.exit(str(error))
-    except TRANSIENT as fault:
-        sys.exit(f"The database does not answer ({type(fault).__name__}); check SIGNUP_DATABASE_URL.")
+    run_command("signup", Settings, lambda settings, workshop, _pool: run(settings, workshop, arguments))
 
 
 if __name__ == "__main__":
