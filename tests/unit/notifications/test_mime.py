@@ -137,6 +137,3 @@ def test_line_with_an_encoded_name_keeps_to_its_limit() -> None:
         content = ENVELOPE.write(letter(recipient_name=name, recipient="a" * 40 + "@example.org")).content
         lines = content.partition(b"\r\n\r\n")[0].split(b"\r\n")
         assert max(len(line) for line in lines) <= 76
-        assert (
-            str(make_header(decode_header(parsed(recipient_name=name)["To"].addresses[0].display_name))) == name.strip()
-        )
