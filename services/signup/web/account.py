@@ -4,12 +4,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.signup.actions import access, links
+from services.signup.actions import access
 from services.signup.domain import email_address
 from services.signup.domain.next_url import safe_next
 from services.signup.store import access as store
-from services.signup.web.confirm import refused
 from services.signup.web.forms import language_of
+from services.signup.web.link_pages import button_page, refused
 from services.signup.web.requests import (
     REFRESH_COOKIE,
     correlation_of,
@@ -97,19 +97,13 @@ async def session_json(request: Request, body: TokenBody) -> SessionBody:
 @router.get("/account/sign-in/{token}", summary="Show the sign-in button")
 async def link_page(request: Request, token: str) -> Response:
     """A page with one button; GET uses nothing up."""
-    try:
-        async with workshop_of(request).begin() as work:
-            await links.peek(work, "sign_in", token)
-    except Rejected as refusal:
-        return refused(request, refusal, token)
-    return pages_of(request).response(
+    return await button_page(
         request,
-        "confirm.html",
-        language=language_of(request),
+        "sign_in",
+        token,
         title=_("Sign in"),
         explanation=_("Press the button to sign in on this device."),
         action=f"/account/sign-in/{token}",
-        hidden_values={},
         submit_label=_("Sign in"),
         otherwise=_("On a device that others use, sign out when you are done."),
     )

@@ -6,6 +6,7 @@ from fastapi.responses import RedirectResponse
 from services.signup.actions import access, links
 from services.signup.actions import people as actions
 from services.signup.web.forms import language_of
+from services.signup.web.link_pages import button_page, refused
 from services.signup.web.requests import (
     correlation_of,
     limits_of,
@@ -18,7 +19,6 @@ from services.signup.web.requests import (
 )
 from shared.errors import Rejected
 from shared.web.app import client_address
-from shared.web.problems import wants_html
 from shared.web.text import _
 
 router = APIRouter(tags=["confirm"])
@@ -27,19 +27,13 @@ router = APIRouter(tags=["confirm"])
 @router.get("/confirm/{token}", summary="Show the confirmation button")
 async def show(request: Request, token: str) -> Response:
     """A page with one button; mail scanners that follow the link change nothing."""
-    try:
-        async with workshop_of(request).begin() as work:
-            await links.peek(work, "confirm", token)
-    except Rejected as refusal:
-        return refused(request, refusal, token)
-    return pages_of(request).response(
+    return await button_page(
         request,
-        "confirm.html",
-        language=language_of(request),
+        "confirm",
+        token,
         title=_("Is this your address?"),
         explanation=_("Press the button, and what you signed up for holds. You will be signed in."),
         action=f"/confirm/{token}",
-        hidden_values={},
         submit_label=_("Yes, confirm my sign-up"),
         otherwise=_("If you did not sign up, close this page: nothing happens."),
     )
@@ -75,20 +69,4 @@ async def again(request: Request, token: str) -> Response:
         language=language_of(request),
         title=_("A new link is on its way"),
         summary=_("It can take a few minutes. Look in the spam folder too. It works for 30 minutes."),
-    )
-
-
-def refused(request: Request, refusal: Rejected, token: str) -> Response:
-    """The page of a link that does not open: why, and the one thing to do."""
-    if not wants_html(request) or refusal.status == 429:
-        raise refusal
-    expired = refusal.code == "link_expired" and request.url.path.startswith("/confirm/")
-    return pages_of(request).response(
-        request,
-        "link_refused.html",
-        status=refusal.status,
-        language=language_of(request),
-        title=_("This link does not work"),
-        what=refusal.message,
-        again_action=f"/confirm/{token}/again" if expired else None,
     )
