@@ -46,6 +46,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,55}")
 # %1$I the run role, %2$I the owner, %3$I the database. The run role reads and writes rows and changes no
 # table; whatever the owner's migrations create later is granted by the default privileges.
 _DATABASE_GRANTS = (
+    # Nobody looks into the databases that belong to no service.
+    "REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC",
     "REVOKE ALL ON DATABASE %3$I FROM PUBLIC",
     "GRANT CONNECT ON DATABASE %3$I TO %1$I, %2$I",
 )
