@@ -19,7 +19,7 @@ from testcontainers.core.container import DockerContainer
 from deploy.compose.system import COMPOSE_FILE
 from deploy.embedded.kafka import Kafka, answering_cluster
 from deploy.embedded.postgres import MAX_CONNECTIONS, Postgres
-from deploy.embedded.processes import StackError, choose_port
+from deploy.embedded.processes import Process, StackError, choose_port
 from deploy.images.base import at_hand
 from deploy.images.docker import missing_docker
 from deploy.images.names import KAFKA, POSTGRES
@@ -33,50 +33,49 @@ testcontainers_config.ryuk_disabled = True
 class ContainerPostgres(Postgres):
     """PostgreSQL in a container; `dir` keeps the passwords."""
 
-    container: DockerContainer
+    container: DockerContainer | None = None
 
     def start(self) -> Self:
         self.dir.mkdir(parents=True, exist_ok=True)
         port = choose_port()
         self._state = {"port": port}
-        self.container = (
+        container = (
             DockerContainer(POSTGRES)
             .with_env("POSTGRES_PASSWORD", self._password("postgres"))
             .with_env("POSTGRES_INITDB_ARGS", "--encoding=UTF8 --locale=C.UTF-8")
             .with_command(f"postgres -c max_connections={MAX_CONNECTIONS} -c timezone=UTC")
         )
-        publish(self.container, 5432, port)
-        self.container.start()
-        wait_for(self.container, "PostgreSQL", self._answers)
+        publish(container, 5432, port)
+        self.container = container.start()
+        # By TCP: while the data directory is made, a server answers on the socket only.
+        asked = ["pg_isready", "-q", "-h", "127.0.0.1", "-U", "postgres"]
+        wait_for(container, "PostgreSQL", lambda: container.exec(asked).exit_code == 0)
+        self.process = process_of(container)
         return self
 
-    def _answers(self) -> bool:
-        # By TCP: while the data directory is made, a server answers on the socket only.
-        return self.container.exec(["pg_isready", "-q", "-h", "127.0.0.1", "-U", "postgres"]).exit_code == 0
-
     def stop(self) -> bool:
-        self.container.stop()
-        return True
+        return stop(self)
 
 
 class ContainerKafka(Kafka):
     """Kafka in a container, started by the script that compose starts it with."""
 
-    container: DockerContainer
+    container: DockerContainer | None = None
 
     def start(self) -> Self:
         port = choose_port()
-        self.container = (
+        container = (
             DockerContainer(KAFKA, entrypoint=["bash", "/compose/start.sh"], hostname="kafka")
             .with_env("ADVERTISED", f"127.0.0.1:{port}")
             .with_env("KAFKA_HEAP_OPTS", "-Xms128m -Xmx512m -XX:TieredStopAtLevel=1")
             .with_env("LOG_DIR", "/tmp/logs")
             .with_volume_mapping(COMPOSE_FILE.parent / "kafka", "/compose", "ro")
         )
-        publish(self.container, 9094, port)
-        self.container.start()
+        publish(container, 9094, port)
+        self.container = container.start()
         self._state = {"port": port}
-        wait_for(self.container, "Kafka", self._answers)
+        wait_for(container, "Kafka", self._answers)
+        self.process = process_of(container)
         return self
 
     def _answers(self) -> bool:
@@ -85,14 +84,29 @@ class ContainerKafka(Kafka):
         return cluster is not None
 
     def stop(self) -> bool:
-        self.container.stop()
-        return True
+        return stop(self)
+
+
+def stop(server: ContainerPostgres | ContainerKafka) -> bool:
+    """Remove a server's container with its data; False if there is none."""
+    server.process = None
+    if server.container is None:
+        return False
+    server.container.stop()
+    server.container = None
+    return True
 
 
 def publish(container: DockerContainer, inside: int, outside: int) -> None:
     """Publish a port on the loopback address only, which testcontainers' own method does not offer."""
     ports: dict[str, Any] = container.ports
     ports[f"{inside}/tcp"] = ("127.0.0.1", outside)
+
+
+def process_of(container: DockerContainer) -> Process:
+    """A container's first process as this machine sees it: what a supervisor watches."""
+    container.reload()
+    return Process.of(int(container.get_wrapped_container().attrs["State"]["Pid"]))
 
 
 def wait_for(container: DockerContainer, what: str, ready: Callable[[], bool]) -> None:

@@ -75,7 +75,12 @@ class Process:
     @classmethod
     def current(cls) -> Process:
         """The process that asks."""
-        process = psutil.Process()
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """A process that somebody else started and runs now."""
+        process = psutil.Process(pid)
         return cls(process, _started(process), None)
 
     @classmethod

@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import Browser
 
 from deploy.demo.mailbox import Mailbox
+from tests import servers
 from tests.browser import launch_browser
 from tests.harness import ROOT
 
@@ -70,10 +71,10 @@ def run(
 
 
 @contextmanager
-def running_system(home: Path, **environment: str) -> Iterator[System]:
+def running_system(home: Path, *, stack: str = "deploy.embedded", **environment: str) -> Iterator[System]:
     """A stack with a directory of its own; stopped at the end, also when a test fails."""
     try:
-        run(home, "deploy.embedded", "up", timeout_seconds=240, environment={**LOCAL_WEBHOOKS, **environment})
+        run(home, stack, "up", timeout_seconds=240, environment={**LOCAL_WEBHOOKS, **environment})
         endpoints = json.loads((home / "endpoints.json").read_text())
         with closing(Mailbox(endpoints["mailbox"])) as mailbox:
             yield System(home, endpoints, mailbox)
@@ -83,8 +84,9 @@ def running_system(home: Path, **environment: str) -> Iterator[System]:
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The system that the flows share; each brings people of its own."""
-    with running_system(tmp_path_factory.mktemp("system")) as running:
+    """The system that the flows share, on the servers that the run is on; each flow brings people of its own."""
+    stack = "deploy.embedded" if servers.kind() == "embedded" else "tests.flow.on_containers"
+    with running_system(tmp_path_factory.mktemp("system"), stack=stack) as running:
         yield running
 
 
