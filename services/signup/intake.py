@@ -18,7 +18,7 @@ from uuid import UUID
 import orjson
 
 from services.signup.domain.submission import Submission
-from services.signup.limits import Limits, too_many
+from services.signup.limits import Limits, of_sender, too_many
 from services.signup.store import intake as store
 from services.signup.store.intake import Row
 from shared.db import TRANSIENT
@@ -48,7 +48,7 @@ class Receipt:
     intent_id: UUID
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     submission: Submission
     buckets: Sequence[str]
@@ -116,10 +116,24 @@ class Intake:
 
     async def _admitted(self, taken: Sequence[_Waiting]) -> list[_Waiting]:
         fits = await self._limits.admit([waiting.buckets for waiting in taken])
-        for waiting, admitted in zip(taken, fits, strict=True):
-            if not admitted:
+        admitted = [waiting for waiting, fit in zip(taken, fits, strict=True) if fit]
+        refused = [waiting for waiting, fit in zip(taken, fits, strict=True) if not fit]
+        return admitted + await self._repeats(refused) if refused else admitted
+
+    async def _repeats(self, refused: Sequence[_Waiting]) -> list[_Waiting]:
+        """Those that only ask again for the answer to a stored sign-up; all others are told to wait.
+
+        A repeat sends no mail, so an address that has had enough is no reason to leave its sender in doubt.
+        """
+        async with self._workshop.pool.acquire() as connection:
+            known = await store.get_intents(connection, [waiting.submission.intent_id for waiting in refused])
+        asking = [waiting for waiting in refused if waiting.submission.intent_id in known]
+        fits = await self._limits.admit([of_sender(waiting.buckets) for waiting in asking]) if asking else []
+        repeats = [waiting for waiting, fit in zip(asking, fits, strict=True) if fit]
+        for waiting in refused:
+            if waiting not in repeats:
                 _settle(waiting, too_many())
-        return [waiting for waiting, admitted in zip(taken, fits, strict=True) if admitted]
+        return repeats
 
     async def _answer(self, batch: Sequence[_Waiting]) -> None:
         if not batch:

@@ -29,6 +29,11 @@ def too_many() -> Rejected:
     return Rejected("too_many", message, status=429)
 
 
+def of_sender(keys: Sequence[str]) -> tuple[str, ...]:
+    """The buckets of a request without that of the address that it would have mailed."""
+    return tuple(key for key in keys if not key.startswith("contact:"))
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The buckets of one installation."""

@@ -284,3 +284,13 @@ async def test_one_contact_is_held_back_and_a_campus_is_not(service: Service, cl
     assert UUID(same[0].json()["signup_id"])
     keys = [row["bucket"] for row in await service.context.pool.fetch("SELECT bucket FROM rate_buckets")]
     assert not [key for key in keys if "example" in key]
+
+
+async def test_repeat_is_answered_when_its_contact_is_held_back(client: httpx.AsyncClient) -> None:
+    intent = uuid4()
+    first = await post(client, intent=intent)
+    others = [await post(client) for _n in range(10)]
+    assert [a.status_code for a in others] == [202] * 9 + [429]
+    again = await post(client, intent=intent)
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert (await post(client, intent=intent, name="Somebody Else")).status_code == 422
