@@ -37,10 +37,11 @@ CANCEL = """
 """
 
 # Locks the row it takes; rival workers skip it. Served by timers_due_at_idx. Materialized: as a plain subquery the
-# planner may run it again for each row, and every run locks, and so deletes, another one.
+# planner may run it again for each row, and every run locks, and so deletes, another one. $1 is the time that the
+# action will read: if the clock is moved meanwhile, what is due by the newer time waits for the next transaction.
 TAKE_DUE = """
     WITH due AS MATERIALIZED (
-        SELECT id FROM timers WHERE NOT dead AND due_at <= business_now()
+        SELECT id FROM timers WHERE NOT dead AND due_at <= $1
         ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
     DELETE FROM timers USING due WHERE timers.id = due.id
     RETURNING timers.*
@@ -91,7 +92,7 @@ async def fire_due(workshop: Workshop, actions: Mapping[str, Action], *, batch: 
     """
     for fired in range(batch):
         async with workshop.begin() as work:
-            row = await work.connection.fetchrow(TAKE_DUE)
+            row = await work.connection.fetchrow(TAKE_DUE, work.now)
             if row is None:
                 return fired
             await _fire(work, actions, row)

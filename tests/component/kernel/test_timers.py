@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import uuid4
 
@@ -13,7 +15,7 @@ from shared.db import create_pool
 from shared.errors import Rejected
 from shared.timers import MAX_ATTEMPTS, Timer
 from shared.web.text import _
-from shared.work import Work
+from shared.work import Work, Workshop
 from tests.component.kernel.conftest import Kernel
 from tests.component.kernel.events import Counted
 
@@ -84,6 +86,24 @@ async def test_timer_fires_at_the_business_time(kernel: Kernel) -> None:
     assert (await timers.fire_due(kernel.workshop, action), await fired(kernel)) == (1, ["soon"])
     await kernel.database.advance_clock(HOUR)
     assert (await timers.fire_due(kernel.workshop, action), await fired(kernel)) == (1, ["soon", "late"])
+
+
+async def test_timer_does_not_fire_before_the_time_that_its_action_reads(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is moved between the two: a rule that says "not yet" to a timer that is taken ends it for good."""
+    await plan(kernel, "soon", HOUR)
+    begin = Workshop.begin
+
+    @asynccontextmanager
+    async def begin_and_move(self: Workshop) -> AsyncIterator[Work]:
+        async with begin(self) as work:
+            await kernel.database.advance_clock(2 * HOUR)
+            yield work
+
+    monkeypatch.setattr(Workshop, "begin", begin_and_move)
+    assert (await timers.fire_due(kernel.workshop, {"remind": Fired()}), await fired(kernel)) == (0, [])
+    assert (await timers.fire_due(kernel.workshop, {"remind": Fired()}, batch=1), await fired(kernel)) == (1, ["soon"])
 
 
 async def test_rescheduled_timer_moves(kernel: Kernel) -> None:
