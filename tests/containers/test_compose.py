@@ -26,6 +26,8 @@ from tests.harness import ROOT, Databases
 
 PROSPECTS, VOLUNTEERS, SEED = 24, 6, 2017
 DEMO_SECONDS = 600
+# Between one kill and the next: all of them fall into the crowd's way.
+PAUSE_SECONDS = 1.5
 SETTLE_SECONDS = 180
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 # Who may do what: on databases, schema, tables, sequences and functions, on what comes later, and as a role. Owners'
@@ -63,10 +65,10 @@ RIGHTS = r"""
 """
 # What goes on by itself: the pulse of leases, buckets, seen ids that are pruned.
 COUNTED = {
-    "signup": ("persons", "signups", "consents", "accounts"),
-    "matching": ("bookings",),
+    "signup": ("people", "signups", "consents", "accounts"),
+    "matching": ("bookings", "attestations"),
     "notifications": ("messages",),
-    "endorsement": ("candidacies", "applications"),
+    "endorsement": ("candidacies", "applications", "decisions", "endorsements"),
 }
 
 
@@ -201,10 +203,13 @@ async def test_nothing_is_lost_whichever_container_is_killed(system: Containers)
             stderr=subprocess.STDOUT,
         )
     try:
+        # From the first sign-up on there is something to lose.
+        while demo.poll() is None and not (await system.fetch("signup", "SELECT count(*) FROM signups"))[0][0]:
+            await asyncio.sleep(0.05)
         for victim in victims:
             # The daemon's own `docker kill` counts as a wish that it stay away; a crash does not.
             os.kill(victim.pid, signal.SIGKILL)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(PAUSE_SECONDS)
         exit_code = await asyncio.to_thread(demo.wait, DEMO_SECONDS)
     finally:
         if demo.poll() is None:
