@@ -7,16 +7,18 @@ message may be tried again; after that, only the server's answer tells, and with
 import asyncio
 import re
 from dataclasses import dataclass
+from typing import cast
 
-import aiosmtplib
-from aiosmtplib import SMTP, SMTPException, SMTPResponseException
+from aiosmtplib import SMTP, SMTPException, SMTPHeloError, SMTPResponseException
 
 from services.notifications.sending.answers import Answer
+from services.notifications.sending.dialogue import Dialogue, Lost, Refused, Reply
 from services.notifications.sending.mime import Mail
 
 _ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _NO_SUCH_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 MAX_PER_CONNECTION = 500
+_LOST = "server_disconnected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,78 +53,73 @@ class _Failed(Exception):
         self.answer = answer
 
 
-@dataclass(slots=True)
-class _Connection:
-    client: SMTP
-    used: int = 0
-
-
 class SmtpPool:
     """Connections to the relay host, opened when needed and kept; as many as hand-overs run at once."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._idle: list[_Connection] = []
+        self._idle: list[Dialogue] = []
 
     async def hand_over(self, mail: Mail) -> Answer:
         """Hand one message over; never raises for what the server or the network does."""
-        body_under_way = [False]
+        if not (_is_path(mail.sender) and _is_path(mail.recipient)):
+            return Answer("rejected", "bad_address")
+        ready: Dialogue | None = None
         try:
             async with asyncio.timeout(self._relay.timeout_seconds):
-                return await self._hand_over(mail, body_under_way)
+                ready = await self._begin(mail)
+                reply = await ready.send(mail.content)
         except _Failed as failed:
             return failed.answer
+        except Lost:
+            return Answer("unknown", _LOST, provider_failed=True)
         except TimeoutError:
-            return Answer("unknown" if body_under_way[0] else "temporary", "timeout", provider_failed=True)
+            if ready is not None:
+                ready.close()
+            return Answer("temporary" if ready is None else "unknown", "timeout", provider_failed=True)
+        except BaseException:
+            if ready is not None:
+                ready.close()
+            raise
+        if ready.used < MAX_PER_CONNECTION and reply.code != 421 and not ready.ended:
+            self._idle.append(ready)
+        else:
+            ready.close()
+        return Answer("accepted", provider_id=reply.text[:200]) if reply.code // 100 == 2 else _refusal(reply)
 
-    async def _hand_over(self, mail: Mail, body_under_way: list[bool]) -> Answer:
-        connection = await self._begin(mail)
-        keep = False
-        try:
-            body_under_way[0] = True
-            response = await connection.client.data(mail.content)
-            keep = True
-        except aiosmtplib.SMTPDataError as refused:
-            keep = refused.code != 421
-            return _refusal(refused)
-        except (SMTPException, OSError) as error:
-            raise _Failed(Answer("unknown", _code_of(error), provider_failed=True)) from None
-        finally:
-            connection.used += 1
-            self._put_back(connection, keep)
-        return Answer("accepted", provider_id=response.message[:200])
-
-    async def _begin(self, mail: Mail) -> _Connection:
-        """A connection that has taken sender and recipient. One that went stale while idle is replaced once."""
+    async def _begin(self, mail: Mail) -> Dialogue:
+        """A connection on which the mail's body is due. One that went stale while idle is replaced."""
         while True:
             reused = bool(self._idle)
-            connection = self._idle.pop() if reused else await self._open()
-            started = False
+            dialogue = self._idle.pop() if reused else await self._open()
+            begun = False
             try:
-                options = ["SMTPUTF8"] if mail.needs_utf8 else []
-                encoding = "utf-8" if mail.needs_utf8 else "ascii"
-                await connection.client.mail(mail.sender, options=options, encoding=encoding)
-                await connection.client.rcpt(mail.recipient, encoding=encoding)
-                started = True
-            except SMTPResponseException as refused:
-                if refused.code == 421 and reused:
+                if mail.needs_utf8 and not dialogue.smtputf8:
+                    raise _Failed(Answer("temporary", "not_supported"))
+                await dialogue.announce(mail.sender, mail.recipient, utf8=mail.needs_utf8)
+                begun = True
+            except Refused as refused:
+                if refused.reply.code == 421 and reused:
                     continue
-                raise _Failed(_refusal(refused)) from None
-            except (SMTPException, OSError, RuntimeError) as error:
+                raise _Failed(_refusal(refused.reply)) from None
+            except Lost:
                 if reused:
                     continue
-                raise _Failed(Answer("temporary", _code_of(error), provider_failed=True)) from None
+                raise _Failed(Answer("temporary", _LOST, provider_failed=True)) from None
             finally:
-                if not started:
-                    connection.client.close()
-            return connection
+                if not begun:
+                    dialogue.close()
+            return dialogue
 
-    async def _open(self) -> _Connection:
+    async def _open(self) -> Dialogue:
         client = self._relay.client()
         opened = False
         try:
             await client.connect()
-            opened = True
+            if client.is_ehlo_or_helo_needed:
+                await _introduce(client)
+            transport = client.transport
+            opened = transport is not None
         except SMTPResponseException as refused:
             # Whatever the relay host says to us before a recipient is named is not about the recipient.
             raise _Failed(Answer("temporary", f"smtp_{refused.code}", provider_failed=True)) from None
@@ -131,30 +128,45 @@ class SmtpPool:
         finally:
             if not opened:
                 client.close()
-        return _Connection(client)
-
-    def _put_back(self, connection: _Connection, keep: bool) -> None:
-        if keep and connection.used < MAX_PER_CONNECTION and connection.client.is_connected:
-            self._idle.append(connection)
-        else:
-            connection.client.close()
+        if transport is None:
+            raise _Failed(Answer("temporary", _LOST, provider_failed=True))
+        return Dialogue(
+            cast(asyncio.Transport, transport),
+            pipelining=client.supports_extension("pipelining"),
+            smtputf8=client.supports_extension("smtputf8"),
+        )
 
     async def close(self) -> None:
         """Say goodbye on the open connections."""
         while self._idle:
-            client = self._idle.pop().client
+            dialogue = self._idle.pop()
             try:
                 async with asyncio.timeout(1):
-                    await client.quit()
-            except (SMTPException, OSError, TimeoutError):
-                client.close()
+                    await dialogue.quit()
+            except TimeoutError:
+                dialogue.close()
 
 
-def _refusal(refused: SMTPResponseException) -> Answer:
+async def _introduce(client: SMTP) -> None:
+    """EHLO, or HELO where that is not known."""
+    try:
+        await client.ehlo()
+    except SMTPHeloError:
+        if not client.is_connected:
+            raise
+        await client.helo()
+
+
+def _is_path(address: str) -> bool:
+    """Whether an address can stand between angle brackets as it is."""
+    return address.isprintable() and not any(sign in address for sign in "<> ")
+
+
+def _refusal(refused: Reply) -> Answer:
     if 400 <= refused.code < 500:
         # 421 is said of the host, the others of this recipient or this message.
         return Answer("temporary", f"smtp_{refused.code}", provider_failed=refused.code == 421)
-    enhanced = _ENHANCED.search(refused.message)
+    enhanced = _ENHANCED.search(refused.text)
     bounced = enhanced is not None and enhanced[1] in _NO_SUCH_ADDRESS
     return Answer("rejected", "bounced" if bounced else f"smtp_{refused.code}", bounced=bounced)
 
