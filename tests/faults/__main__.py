@@ -76,7 +76,7 @@ def run(
     seed: Annotated[int, typer.Option(min=1)] = 2017,
     people: Annotated[int, typer.Option(min=1, help="who sign up during each group of rows")] = 300,
     walkers: Annotated[int | None, typer.Option(min=0, help="who walk the whole path; default a fiftieth")] = None,
-    together: Annotated[int, typer.Option(min=1, help="rows under one crowd")] = 2,
+    together: Annotated[int, typer.Option(min=1, help="rows under one crowd")] = 5,
     brief: Annotated[bool, typer.Option(help="short outages, as in continuous integration")] = False,
     keep: Annotated[bool, typer.Option(help="keep the evidence also when all is well")] = False,
 ) -> None:
@@ -90,7 +90,7 @@ def run(
 def campaign(
     people: Annotated[int, typer.Option(min=1, help="the tally goes on until so many have signed up")] = 100_000,
     each: Annotated[int, typer.Option(min=10, help="people in one crowd")] = 5000,
-    together: Annotated[int, typer.Option(min=1)] = 2,
+    together: Annotated[int, typer.Option(min=1)] = 5,
     path: Annotated[Path, typer.Option("--tally")] = TALLY,
     fault: Annotated[str, typer.Option(help="as of `run`")] = "",
 ) -> None:
