@@ -22,6 +22,7 @@ from services.matching.web.intro_calls_messages import (
     token_matches,
 )
 from services.matching.web.intro_calls_staff import see_other, staff_router
+from services.matching.web.intro_calls_staff_json import staff_json_router
 from shared.errors import NotFound, Rejected
 from shared.people import resolve
 from shared.program import Program
@@ -260,6 +261,7 @@ def _page(request: Request, template: str, *, language: str | None, **context: o
     return pages.response(request, template, language=spoken, **context)  # type: ignore[no-any-return]
 
 
+intro_router.include_router(staff_json_router)
 intro_router.include_router(staff_router)
 
 __all__ = ["INTRO_TEMPLATES", "intro_router", "message_data"]
