@@ -12,10 +12,14 @@ import pytest
 from deploy.compose.control import Container, containers
 from deploy.compose.system import System as Compose
 from deploy.demo.mailbox import Mailbox
+from deploy.embedded.kafka import Kafka
+from deploy.embedded.postgres import Postgres
 from deploy.images.base import at_hand
 from deploy.images.build import build_all
 from deploy.images.docker import docker, missing_docker
 from tests.flow.conftest import LOCAL_WEBHOOKS, System, browser, run
+from tests.harness import Databases
+from tests.servers import ContainerKafka, ContainerPostgres
 
 __all__ = ["browser"]
 
@@ -34,6 +38,28 @@ def daemon() -> None:
 def images(daemon: None) -> None:
     """Every image of ours, as the sources are now."""
     build_all()
+
+
+@pytest.fixture(scope="session")
+def postgres(daemon: None, server_directory: Path) -> Iterator[Postgres]:
+    """A server in a container, whatever the other tests run on."""
+    server = ContainerPostgres(server_directory / "container-postgres").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(daemon: None, server_directory: Path) -> Iterator[Kafka]:
+    """A broker in a container, without topics."""
+    broker = ContainerKafka(server_directory / "container-kafka").start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def template_databases(postgres: Postgres) -> Databases:
+    """Made as the embedded stack makes them, on that server."""
+    return Databases(postgres)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ import pytest
 
 from deploy.compose.control import compose
 from deploy.compose.system import COMPOSE_FILE, KEPT, ONCE
+from deploy.embedded.stack import Home
 from deploy.images.docker import docker
+from deploy.stack import choose
 from shared.settings import SERVICES
 from tests.containers.conftest import Containers
 from tests.flow.conftest import run
@@ -154,6 +156,11 @@ async def test_roles_have_the_rights_that_the_embedded_stack_gives_them(
     assert composed == await rights(embedded.owner_dsn)
     assert f"table outbox of {service}_owner: DELETE for {service}" in composed
     assert [line for line in composed if "for public" in line and not line.startswith(("function ", "later f "))] == []
+
+
+def test_fresh_directory_gets_containers(images: None, tmp_path: Path) -> None:
+    """What `make up` asks before it chooses, asked of this machine's daemon."""
+    assert choose(Home(tmp_path / "home"), {}, starting=True) == "docker"
 
 
 def test_both_versions_of_compose_read_the_file_alike(system: Containers) -> None:
