@@ -88,6 +88,7 @@ class Sender:
         self._batch = batch
         self._lease_seconds = lease_seconds
         self._timeout_seconds = timeout_seconds
+        self._at_once = at_once
         self._free = asyncio.Semaphore(at_once)
         self._name = name
         self._can_look_up = can_look_up
@@ -96,18 +97,40 @@ class Sender:
     async def run(self) -> None:
         """Send until cancelled: at once while there is more, else five times a second.
 
+        Mail goes in two half batches, one behind the other: while one is handed over, words for the other are made. Of
+        a person's texts only the first says how to stop them, so of texts there is one batch at a time.
+
         Cancelled in the middle of a batch it begins no other hand-over, and ends after writing down what came of those
         under way: a deploy leaves nothing unknown.
         """
-        while True:
-            if not await self.send_batch():
-                await asyncio.sleep(0.2)
+        self._stopping = False
+        halves = 2 if self.lane.channel == "email" and self._batch > 1 else 1
+        going_on = asyncio.Event()
+        going_on.set()
+        running = [asyncio.create_task(self._run(self._batch // halves, going_on)) for _ in range(halves)]
+        try:
+            # One that fails ends the other only after its batch: what a host said there is still to be written down.
+            await asyncio.wait(running)
+            for ended in running:
+                ended.result()
+        finally:
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
-    async def send_batch(self) -> int:
-        """Take one batch as far as it goes; returns how many were claimed."""
+    async def _run(self, most: int, going_on: asyncio.Event) -> None:
+        try:
+            while going_on.is_set():
+                if not await self.send_batch(most):
+                    await asyncio.sleep(0.2)
+        finally:
+            going_on.clear()
+
+    async def send_batch(self, most: int | None = None) -> int:
+        """Take one batch (`most` at most) as far as it goes; returns how many were claimed."""
         if self.lane.deliveries == ("bulk",) and await self.bulk_paused():
             return 0
-        room = self._providers.room(self._batch)
+        room = self._providers.room(most or self._batch)
         if not room:
             return 0
         claimed = await messages.claim(
@@ -130,8 +153,16 @@ class Sender:
 
     async def _hand_over_all(self, cleared: Sequence[Ready]) -> None:
         begin_before = time.monotonic() + self._lease_seconds - self._timeout_seconds - MARGIN_SECONDS
-        answers = await asyncio.gather(*(self._in_turn(r, begin_before) for r in cleared))
-        await self._settle_at_last(list(zip(cleared, answers, strict=True)))
+        left = iter(cleared)
+        answered: list[tuple[Ready, Answer]] = []
+
+        async def in_line() -> None:
+            for ready in left:
+                answer = await self._in_turn(ready, begin_before)
+                answered.append((ready, answer))
+
+        await asyncio.gather(*(in_line() for _ in range(min(self._at_once, len(cleared)))))
+        await self._settle_at_last(answered)
 
     async def bulk_paused(self) -> bool:
         """Whether too much of the last day's bulk mail bounced or was called spam."""

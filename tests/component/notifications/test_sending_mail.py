@@ -471,6 +471,71 @@ async def test_what_the_host_said_outlives_an_outage_of_the_database(
     assert (failures, await station.states()) == (2, [("intro_invitation", "email", "accepted", None)])
 
 
+async def test_outage_that_ends_one_half_of_a_lane_leaves_the_answers_of_the_other(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await know(station)
+    await deliver(station.service, invited(person))
+    sender, settled, failed, failures = station.sender("bulk"), asyncio.Event(), asyncio.Event(), 0
+    settle, fetch = sender._settle, sender._sources.fetch
+
+    async def away_at_first(answered: Any) -> None:
+        nonlocal failures
+        await failed.wait()
+        if failures < 2:
+            failures += 1
+            raise ConnectionRefusedError
+        await settle(answered)
+        settled.set()
+
+    async def paused() -> bool:
+        if sender_asked.is_set():
+            failed.set()
+            raise ConnectionRefusedError
+        return False
+
+    sender_asked = asyncio.Event()
+
+    async def asked(claimed: Any) -> Any:
+        sender_asked.set()
+        return await fetch(claimed)
+
+    monkeypatch.setattr(sender, "_settle", away_at_first)
+    monkeypatch.setattr(sender, "bulk_paused", paused)
+    monkeypatch.setattr(sender._sources, "fetch", asked)
+    with pytest.raises(ConnectionRefusedError):
+        await sender.run()
+    assert settled.is_set()
+    assert (failures, await station.states()) == (2, [("intro_invitation", "email", "accepted", None)])
+
+
+async def test_two_halves_of_a_lane_leave_no_more_unknown_than_a_batch(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [await know(station) for _ in range(12)]
+    await deliver(station.service, *(invited(person) for person in people))
+    sender, gate = station.sender("bulk"), asyncio.Event()
+    hand_over = sender._providers.hand_over
+
+    async def hangs(ready: Any) -> Any:
+        await gate.wait()
+        return await hand_over(ready)
+
+    monkeypatch.setattr(sender, "_batch", 8)
+    monkeypatch.setattr(sender._providers, "hand_over", hangs)
+    running_lane = asyncio.create_task(sender.run())
+    for state, count in (("handing", 8), ("accepted", 12)):
+        async with asyncio.timeout(60):
+            while [row[2] for row in await station.states()].count(state) < count:
+                await asyncio.sleep(0.02)
+        states = [row[2] for row in await station.states()]
+        assert (states.count("handing") + states.count("claimed"), states.count(state)) in ((8, 8), (0, 12))
+        gate.set()
+    running_lane.cancel()
+    await asyncio.gather(running_lane, return_exceptions=True)
+    assert [len(station.relay_host.to(person)) for person in people] == [1] * 12
+
+
 async def test_late_word_on_an_early_hand_over_never_settles_a_later_one(station: Station) -> None:
     """The first sender hung past its lease; the message was sent again by an operator and is under way anew."""
     person = await know(station)
