@@ -24,7 +24,7 @@ from typing import IO, Annotated
 import typer
 from rich.console import Console
 
-from deploy.compose.control import Container, compose, containers, wait_until_settled
+from deploy.compose.control import Container, compose, containers, scale, wait_until_settled
 from deploy.compose.system import KEPT, ONCE, System
 from deploy.embedded.processes import StackError, write_atomically
 from deploy.images.docker import demand_docker
@@ -59,8 +59,9 @@ def save(folder: Annotated[Path, typer.Argument(help="A new folder; secrets are 
         sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
         write_atomically(folder / CONTENTS, json.dumps(sums, indent=1), 0o600)
     finally:
-        compose(system, "up", "--detach", "--no-build", "--no-recreate")
-    wait_until_settled(system, (*ONCE, *KEPT))
+        for names in (["kafka"], RUNNING):
+            compose(system, "start", *names)
+            wait_until_settled(system, names)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     out.print(f"{folder}: {size:.0f} MB. The services were away for {time.monotonic() - began:.0f} s.")
 
@@ -79,11 +80,12 @@ def restore(
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Replace all data of {system.project} by {folder}?", abort=True)
     began = time.monotonic()
+    as_many = scale(system)
     compose(system, "down", "--timeout", "30", "--volumes")
-    # Created and not started: the broker's data is put where it will look.
+    # Created and not started: the broker's data is put where it will look, under the numbers of users in the archive.
     compose(system, "up", "--no-start", "--no-build", "kafka")
     with (folder / "kafka.tar").open("rb") as packed:
-        _run(["docker", "cp", "--archive", "-", f"{_one(system, 'kafka').id}:{BROKER_DATA}"], packed)
+        _run(["docker", "cp", "-", f"{_one(system, 'kafka').id}:{BROKER_DATA}"], packed)
     compose(system, "up", "--detach", "--no-build", "databases")
     wait_until_settled(system, ["postgres", "databases"])
     for service in SERVICES:
@@ -92,7 +94,7 @@ def restore(
                 "--single-transaction")  # fmt: skip
         with (folder / f"{service}.dump").open("rb") as dump:
             _run(["docker", "exec", "--interactive", _one(system, "postgres").id, *load], dump)
-    compose(system, "up", "--detach", "--no-build")
+    compose(system, "up", "--detach", "--no-build", *as_many)
     wait_until_settled(system, (*ONCE, *KEPT))
     out.print(f"{folder} is restored, and every container is healthy, after {time.monotonic() - began:.0f} s.")
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.compose.control import compose, compose_command, containers, wait_until_settled
+from deploy.compose.control import scale as scale_options
 from deploy.compose.system import KEPT, ONCE, System
 from deploy.embedded.processes import StackError
 from deploy.embedded.stack import read_json
@@ -60,7 +61,7 @@ def up(
         system.choose_ports(dict(parse_port(text) for text in port or []))
     system.make_secrets()
     out.print("Starting containers …")
-    compose(system, "up", "--detach", "--no-build", *(part for one in scale or [] for part in ("--scale", one)))
+    compose(system, "up", "--detach", "--no-build", *scale_options(system, scale or ()))
     wait_until_settled(system, (*ONCE, *KEPT))
     system.write_endpoints()
     _print_addresses(system)
@@ -152,7 +153,8 @@ def rotate(what: Annotated[Secret, typer.Argument(help="Which secrets to renew."
         compose(system, "up", "--detach", "--no-build", "--no-deps", "--force-recreate", "databases")
         wait_until_settled(system, ["databases"])
     services = [name for name in KEPT if name not in SERVERS]
-    compose(system, "up", "--detach", "--no-build", "--no-deps", "--force-recreate", *services)
+    options = ("--detach", "--no-build", "--no-deps", "--force-recreate", *scale_options(system))
+    compose(system, "up", *options, *services)
     wait_until_settled(system, services)
     system.write_endpoints()
     out.print(f"The {what} are new, and every service runs with them.")

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -99,6 +100,18 @@ def containers(system: System) -> list[Container]:
             )
         )
     return sorted(found, key=lambda container: container.name)
+
+
+def scale(system: System, wanted: Sequence[str] = ()) -> list[str]:
+    """Compose's options for as many containers of each service as there are now; `wanted`, as `name=2`, goes before.
+
+    Without them `compose up` would take a service that was scaled back to one.
+    """
+    counts = {
+        service: f"{service}={count}" for service, count in Counter(c.service for c in containers(system)).items()
+    }
+    counts |= {one.partition("=")[0]: one for one in wanted}
+    return [part for one in counts.values() if not one.endswith("=1") or one in wanted for part in ("--scale", one)]
 
 
 def last_words(container: Container, lines: int = 8) -> str:

@@ -74,12 +74,17 @@ COUNTED = {
 }
 
 
-async def test_every_container_is_healthy(system: Containers) -> None:
+def whole(system: Containers) -> None:
+    """Every container is there and healthy, the scaled one as often as it was asked for."""
     here = system.all()
-    assert sorted(Counter(one.service for one in here).items()) == sorted(
-        [(name, 2 if name == "matching-worker" else 1) for name in (*KEPT, *ONCE)]
-    )
+    assert Counter(one.service for one in here) == {
+        name: 2 if name == "matching-worker" else 1 for name in (*KEPT, *ONCE)
+    }
     assert [one for one in here if not one.settled] == []
+
+
+async def test_every_container_is_healthy(system: Containers) -> None:
+    whole(system)
     assert "matching-worker" in run(system.home, "deploy.stack", "status", environment={"HUSTINGS_STACK": "docker"})
 
 
@@ -270,6 +275,7 @@ async def test_backup_is_restored_whole(system: Containers, tmp_path: Path) -> N
     await system.command("staff", "add", "--name", "Late Comer", "--email", "late@example.org", "--role", "staff")
     await at_rest(system, seconds=SETTLE_SECONDS)
     await asyncio.to_thread(system.run, "deploy.backup", "restore", str(tmp_path / "backup"), "--yes")
+    whole(system)
     assert await counts(system) == before
     await at_rest(system, seconds=SETTLE_SECONDS)
     await green(system)
@@ -288,7 +294,7 @@ async def test_damaged_backup_is_refused(system: Containers, tmp_path: Path) -> 
     (folder / "contents.json").write_text(json.dumps({"signup.dump": "0" * 64}))
     with pytest.raises(AssertionError, match="missing or not what was written"):
         system.run("deploy.backup", "restore", str(folder), "--yes")
-    assert [one for one in system.all() if not one.settled] == []
+    whole(system)
 
 
 async def test_rotated_passwords_replace_the_old_ones(system: Containers) -> None:
@@ -299,7 +305,7 @@ async def test_rotated_passwords_replace_the_old_ones(system: Containers) -> Non
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(old[service])
         assert await system.fetch(service, "SELECT 1") == [(1,)]
-    assert [one for one in system.all() if not one.settled] == []
+    whole(system)
 
 
 async def test_compose_says_in_its_own_words_what_went_wrong(system: Containers) -> None:
