@@ -1,7 +1,7 @@
 """Which calls the network may choose from.
 
 Among 27,000 × 2,000 people there are about a hundred million possible calls; an optimum uses few of them. Each
-candidate starts with the slots shared with the 15 best volunteers and 5 random others. Chance matters: when
+candidate starts with the slots shared with the 10 best volunteers and 3 random others. Chance matters: when
 sign-ups look alike, their best volunteers are the same few, so equals are ordered at random and some of the rest
 are drawn. Afterwards the duals of the flow price *every* possible call: those that would still gain are added, and
 the sum of the duals bounds the optimum.
@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from services.matching.solver.tables import Block, Int32s, Ints, Tables
 
-BEST = 15
-RANDOM = 5
+BEST = 10
+RANDOM = 3
 EARLIEST = 4
-OTHER_SLOTS = 4
+OTHER_SLOTS = 2
 """Of the slots a pair shares, the first EARLIEST and about OTHER_SLOTS more: three weeks of evenings are much alike."""
 GAINING = 8
 
