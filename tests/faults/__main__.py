@@ -31,8 +31,8 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 
 def size_of(people: int, walkers: int | None) -> Size:
-    """A crowd of so many, within half a minute; a fiftieth of them, at least six, walk the whole path."""
-    return Size(people, max(6, people // 50) if walkers is None else walkers, max(20.0, people / 30))
+    """A crowd of so many, within a minute; a fiftieth of them, at least six, walk the whole path."""
+    return Size(people, max(6, people // 50) if walkers is None else walkers, max(20.0, people / 60))
 
 
 def more(rows: list[Row]) -> Size:
@@ -188,9 +188,16 @@ async def go_on(target: int, each: int, groups: list[list[Row]], path: Path) -> 
 
 
 def least_played(groups: list[list[Row]], done: list[tally.Run]) -> list[Row]:
-    """The first of the groups that have been played least often."""
-    counts = [sum(run.rows == [row.name for row in group] for run in done) for group in groups]
-    return groups[counts.index(min(counts))]
+    """The first of the groups with the fewest clean runs, and of those the fewest runs."""
+
+    def runs(group: list[Row]) -> tuple[int, int]:
+        names = [row.name for row in group]
+        return (
+            sum(run.rows == names and run.verdict == "clean" for run in done),
+            sum(run.rows == names for run in done),
+        )
+
+    return min(groups, key=runs)
 
 
 def as_run(played: Played, seed: int) -> tally.Run:
