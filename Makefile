@@ -24,7 +24,8 @@ $(STAMP): $(REQUIREMENTS)
 .PHONY: install
 install: $(STAMP) ## Make the virtual environment with pinned, hashed packages
 
-# HUSTINGS_STACK=embedded|docker chooses how the system runs here; deploy/stack.py says what happens without it.
+# HUSTINGS_STACK=embedded|docker chooses how the system runs here; without it a fresh directory gets containers where
+# Docker answers, and a used one stays as it is.
 .PHONY: up
 up: $(STAMP) ## Run the whole system here and print its addresses
 	@$(BIN)/python -m deploy.stack up
@@ -75,10 +76,10 @@ mutants: $(STAMP) ## Break the product on purpose; tests and ledger must notice 
 	@$(BIN)/python -m tests.faults.mutants $(NAME) $(if $(KIND),--kind $(KIND),)
 
 .PHONY: containers
-containers: $(STAMP) ## The tests of the images and of the system by containers, and a part of the others on such servers
+containers: $(STAMP) ## The tests of images and of the system by containers, and a part of the others on such servers
 	@deploy/browser.sh
 	@HUSTINGS_TEST_SERVERS=docker $(BIN)/python -m pytest tests/containers tests/contract/test_schema.py \
-	  tests/component/kernel/test_backbone.py $(ARGS)
+	  tests/component/kernel/test_backbone.py tests/component/kernel/test_relay.py $(ARGS)
 
 .PHONY: unit
 unit: $(STAMP) ## The tests without I/O
