@@ -40,7 +40,8 @@ def images(daemon: None) -> None:
     build_all()
 
 
-@pytest.fixture(scope="session")
+# Servers and system end with these tests: the others need the machine.
+@pytest.fixture(scope="package")
 def postgres(daemon: None, server_directory: Path) -> Iterator[Postgres]:
     """A server in a container, whatever the other tests run on."""
     server = ContainerPostgres(server_directory / "container-postgres").start()
@@ -48,7 +49,7 @@ def postgres(daemon: None, server_directory: Path) -> Iterator[Postgres]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kafka(daemon: None, server_directory: Path) -> Iterator[Kafka]:
     """A broker in a container, without topics."""
     broker = ContainerKafka(server_directory / "container-kafka").start()
@@ -56,7 +57,7 @@ def kafka(daemon: None, server_directory: Path) -> Iterator[Kafka]:
     broker.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def template_databases(postgres: Postgres) -> Databases:
     """Made as the embedded stack makes them, on that server."""
     return Databases(postgres)
@@ -92,14 +93,14 @@ def composed(home: Path, *options: str, **environment: str) -> Iterator[Containe
         run(home, "deploy.stack", "reset", "--yes", timeout_seconds=180, environment=chosen)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
-    """The system that these tests share; one worker twice."""
+    """The system that the tests of a module share; one worker twice."""
     with composed(tmp_path_factory.mktemp("containers"), "--scale", "matching-worker=2") as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def receiver_host(system: Containers) -> str:
     """The address under which containers reach a receiver on this machine."""
     network = json.loads(docker("network", "inspect", f"{system.compose.project}_default"))[0]
