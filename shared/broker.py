@@ -32,7 +32,7 @@ from shared.log import get_logger
 
 log = get_logger("broker")
 
-MAX_RECORDS = 1000
+MAX_RECORDS = 500
 MAX_PARTITION_FETCH_BYTES = 128 * 1024
 SESSION_SECONDS = 15
 MAX_POLL_INTERVAL_MS = 120_000
