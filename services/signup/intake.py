@@ -203,8 +203,8 @@ def _outcome(sent: Submission, kept: store.Known) -> Outcome:
 
 async def _write(work: Work, new: Sequence[tuple[Submission, str | None, UUID]], secret: str) -> None:
     people = {sent.email.key: (sent.email.key, new_id(), sent.email.typed) for sent, _c, _s in reversed(new)}
-    unclaimed = set(await store.claim_emails(work.connection, list(people.values()), work.now))
-    owners = await store.get_owners(work.connection, list(people))
+    claimed, owners = await store.claim_emails(work.connection, list(people.values()), work.now)
+    unclaimed = set(claimed)
     rows: list[Row] = []
     for sent, correlation_id, signup_id in new:
         owner = owners[sent.email.key]

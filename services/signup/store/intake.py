@@ -22,15 +22,25 @@ CLAIM_INTENTS = """
 # Served by the primary key.
 GET_INTENTS = "SELECT intent_id, payload_hash, signup_id FROM intents WHERE intent_id = ANY($1::uuid[])"
 
-# Takes each address that is new; person_emails_email_key_uq decides who is first, and rivals wait for it.
+# Takes each address that is new, and says whose each is; person_emails_email_key_uq decides who is first, and rivals
+# wait for it. What a rival commits meanwhile is not in this statement's view of the table: such an address is missing.
 CLAIM_EMAILS = """
-    INSERT INTO person_emails (email_key, person_id, email, added_at)
-    SELECT email_key, person_id, email, $4
-    FROM unnest($1::text[], $2::uuid[], $3::text[]) AS batch (email_key, person_id, email)
-    ORDER BY email_key ON CONFLICT (email_key) DO NOTHING
-    RETURNING email_key
+    WITH claimed AS (
+        INSERT INTO person_emails (email_key, person_id, email, added_at)
+        SELECT email_key, person_id, email, $4
+        FROM unnest($1::text[], $2::uuid[], $3::text[]) AS batch (email_key, person_id, email)
+        ORDER BY email_key ON CONFLICT (email_key) DO NOTHING
+        RETURNING email_key, person_id)
+    SELECT email_key, person_id, false AS confirmed, true AS claimed FROM claimed
+    UNION ALL
+    SELECT email_key, coalesce(person_aliases.person_id, person_emails.person_id),
+           people.confirmed_at IS NOT NULL, false
+    FROM person_emails
+    LEFT JOIN person_aliases ON person_aliases.alias_id = person_emails.person_id
+    LEFT JOIN people ON people.id = coalesce(person_aliases.person_id, person_emails.person_id)
+    WHERE email_key = ANY($1::text[])
 """
-# Served by person_emails_email_key_uq; a new address has no row of people yet.
+# Served by person_emails_email_key_uq; an address whose first sign-up is not stored yet has no row of people.
 GET_OWNERS = """
     SELECT email_key, coalesce(person_aliases.person_id, person_emails.person_id) AS person_id,
            people.confirmed_at IS NOT NULL AS confirmed
@@ -131,16 +141,18 @@ async def get_intents(connection: Connection, intent_ids: Sequence[UUID]) -> dic
 
 async def claim_emails(
     connection: Connection, emails: Sequence[tuple[str, UUID, str]], now: datetime
-) -> frozenset[str]:
-    """Take addresses as (key, id of a person to be, as typed); returns the keys that were free."""
+) -> tuple[frozenset[str], dict[str, Owner]]:
+    """Take addresses as (key, id of a person to be, as typed); returns the keys that were free, and whose each is,
+    merged people resolved.
+    """
     keys, people, typed = ([row[column] for row in emails] for column in range(3))
-    return frozenset(row["email_key"] for row in await connection.fetch(CLAIM_EMAILS, keys, people, typed, now))
-
-
-async def get_owners(connection: Connection, email_keys: Sequence[str]) -> dict[str, Owner]:
-    """Whose these addresses are, merged people resolved."""
-    rows = await connection.fetch(GET_OWNERS, email_keys)
-    return {row["email_key"]: Owner(row["person_id"], row["confirmed"]) for row in rows}
+    rows = await connection.fetch(CLAIM_EMAILS, keys, people, typed, now)
+    owners = {row["email_key"]: Owner(row["person_id"], row["confirmed"]) for row in rows}
+    if missing := [key for key in keys if key not in owners]:
+        # A rival took them while we waited.
+        late = await connection.fetch(GET_OWNERS, missing)
+        owners |= {row["email_key"]: Owner(row["person_id"], row["confirmed"]) for row in late}
+    return frozenset(row["email_key"] for row in rows if row["claimed"]), owners
 
 
 async def insert_signups(

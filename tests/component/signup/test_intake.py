@@ -15,7 +15,7 @@ from services.signup.app import SERVICE
 from services.signup.domain.submission import read
 from services.signup.intake import Intake
 from services.signup.settings import Settings
-from services.signup.store.intake import prune_intents
+from services.signup.store.intake import Owner, claim_emails, prune_intents
 from shared.log import configure
 from shared.service import Service
 from tests.component.signup.conftest import a_signup, confirmed_person, post, signed_up_of
@@ -187,6 +187,34 @@ async def test_new_address_twenty_times_at_once_makes_one_person(databases: Data
         assert (found["people"], found["signups"]) == (1, 20)
         events = signed_up_of(await outbox_events(one))
         assert (len(events), len({e.person_id for e in events}), {e.known for e in events}) == (20, 1, {False})
+
+
+async def test_address_that_a_rival_takes_while_we_wait_is_the_rivals(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    workshop, others = service.context.workshop, uuid4()
+    for name in ("ours", "theirs"):
+        await post(client, email=f"{name}@example.org")
+    ours, theirs = await service.context.pool.fetchrow(
+        "SELECT min(person_id::text)::uuid, max(person_id::text)::uuid FROM person_emails"
+    )
+    async with workshop.begin() as rival:
+        taken, _owners = await claim_emails(rival.connection, [("b@example.org", theirs, "B@example.org")], rival.now)
+        assert taken == {"b@example.org"}
+
+        async def claim() -> tuple[frozenset[str], dict[str, Owner]]:
+            async with workshop.begin() as work:
+                wanted = [("a@example.org", ours, "a@example.org"), ("b@example.org", others, "b@example.org")]
+                return await claim_emails(work.connection, wanted, work.now)
+
+        waiting = asyncio.create_task(claim())
+        async with asyncio.timeout(30):
+            while not await rival.connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.01)
+    assert await waiting == (
+        frozenset({"a@example.org"}),
+        {"a@example.org": Owner(ours, confirmed=False), "b@example.org": Owner(theirs, confirmed=False)},
+    )
 
 
 async def test_known_address_is_answered_like_an_unknown_one(service: Service, client: httpx.AsyncClient) -> None:
