@@ -65,6 +65,10 @@ case $action in
       sleep 0.5
     done
     [ "$tries" -lt 60 ] || kill -9 "$pid" 2>/dev/null || true
+    # Its network namespaces stay mounted, and what is mounted can't be removed.
+    awk -v below="$folder/" 'index($2, below) == 1 {print $2}' /proc/mounts | sort -r | while read -r mounted; do
+      umount "$mounted" 2>/dev/null || true
+    done
     rm -rf "$folder/data" "$folder/exec" "$folder/docker.pid" "$socket" 2>/dev/null || true
     ;;
   *)
