@@ -6,7 +6,8 @@ FastStream carries the lifecycle, the consume loop and the stop; everything else
 - a parser that hands the raw records on, so that no header or body can make it raise;
 - `earliest`, since what came before the group's first commit counts too;
 - on assignment the consumer seeks to the offsets in the database, which is the authority: a cluster with another
-  id, or one that ends before the stored offset, is refused (a reset broker must not skip in silence);
+  id, or one that ends before the stored offset, is refused (a reset broker must not skip in silence). The member sends
+  no heartbeat meanwhile, so nothing there waits for the fetcher;
 - on revocation the running batch is given time to end.
 """
 
@@ -186,7 +187,7 @@ class Consumer:
         wanted = sorted(partitions)
         if consumer is None or not wanted:
             return
-        stored, ends = await self._stored(wanted, consumer)
+        stored, begins, ends = await self._stored(wanted, consumer)
         problems = []
         for tp in wanted:
             if (tp.topic, tp.partition) not in stored:
@@ -207,22 +208,24 @@ class Consumer:
             return
         self.refusal = None
         metrics.INBOX_REFUSED.set(0)
-        fresh = [tp for tp in wanted if (tp.topic, tp.partition) not in stored]
-        if fresh:
-            await consumer.seek_to_beginning(*fresh)
         for tp in wanted:
-            if tp not in fresh:
-                consumer.seek(tp, stored[tp.topic, tp.partition][1])
+            place = (tp.topic, tp.partition)
+            consumer.seek(tp, stored[place][1] if place in stored else begins[tp])
         self._cleared = frozenset(wanted)
 
     async def _stored(
         self, wanted: Sequence[TopicPartition], consumer: AIOKafkaConsumer
-    ) -> tuple[dict[tuple[str, int], tuple[str, int]], dict[TopicPartition, int]]:
-        """The database's offsets and the broker's ends, asked until both answer: without them nothing is read."""
+    ) -> tuple[dict[tuple[str, int], tuple[str, int]], dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """The database's offsets, the broker's first of those without one, and its ends.
+
+        Asked until both answer: without them nothing is read.
+        """
         while True:
             try:
                 stored = await stored_offsets(self._pool, [(tp.topic, tp.partition) for tp in wanted])
-                return stored, await consumer.end_offsets(wanted)
+                fresh = [tp for tp in wanted if (tp.topic, tp.partition) not in stored]
+                begins = await consumer.beginning_offsets(fresh) if fresh else {}
+                return stored, begins, await consumer.end_offsets(wanted)
             except (*TRANSIENT, KafkaError) as fault:
                 log.warning("offsets_unreadable", error=type(fault).__name__)
                 await asyncio.sleep(1)

@@ -36,6 +36,7 @@ from shared.broker import Consumer
 from shared.db import TRANSIENT, Pool, create_pool
 from shared.events import Topic
 from shared.inbox import Inbox, Routes
+from shared.kafka import mend_connections
 from shared.log import configure, get_logger
 from shared.migrate import contract, demand_migrated, migrate
 from shared.program import Program, ProgramError, load
@@ -51,6 +52,8 @@ from shared.work import Workshop
 log = get_logger("service")
 
 ROLES = ("web", "worker", "relay", "all", "migrate", "contract", "settings")
+# Within the 25 s that a stop may take; a batch under way has 12 of them (`shared.broker`).
+LEAVE_SECONDS = 20.0
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -232,7 +235,17 @@ class Service:
             raise KafkaError("the consume loop ended")
         finally:
             self._consumer = None
-            await asyncio.shield(consumer.stop())
+            await asyncio.shield(self._leave(consumer))
+
+    async def _leave(self, consumer: Consumer) -> None:
+        """Stop a consumer; one that does not stop ends the process, which whoever runs it starts anew."""
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await consumer.stop()
+        except TimeoutError:
+            # A task of the client waits for what will never come. What it holds can't be told to let go.
+            log.critical("consumer_does_not_stop", seconds=LEAVE_SECONDS)
+            signal.raise_signal(signal.SIGTERM)
 
     async def ready(self) -> str | None:
         """None when the broker's side has started and the database answers."""
@@ -375,6 +388,7 @@ def main(definition: Definition) -> None:
             elif held := migrate(definition.name, owner_dsn):
                 print(f"Held back while processes of an older version run: {', '.join(held)}. Migrate again after.")
         else:
+            mend_connections()
             uvicorn_loop = uvicorn.Config(app="", loop="uvloop", log_config=None).get_loop_factory()
             with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
                 runner.run(_serve(definition, settings, role))
