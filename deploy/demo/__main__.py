@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cli.clock import move
+from cli.clock import move_to
 from cli.endpoints import Endpoints, endpoints
 from deploy.demo import endorsing, journey
 from deploy.demo.accounts import open_accounts
@@ -33,6 +33,7 @@ from shared.events.topics import ENDORSEMENT_ENDORSEMENTS
 from shared.program import Program, load
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120
 console = Console(highlight=False)
 
 
@@ -55,11 +56,11 @@ def main(
 
 async def _run(known: Endpoints, program: Program, prospects: int, volunteers: int, seed: int) -> None:
     client = Client(known.urls)
-    offset = await asyncio.to_thread(move, dt.timedelta(0))
+    offset = await _reach(dt.timedelta(0))
 
     async def advance(span: str) -> None:
         nonlocal offset
-        offset = await asyncio.to_thread(move, parse_span(span))
+        offset = await _reach(offset + parse_span(span))
 
     mail = Watch(Mailbox(known.mailbox))
     watching = asyncio.create_task(mail.run())
@@ -80,6 +81,19 @@ async def _run(known: Endpoints, program: Program, prospects: int, volunteers: i
             watching.cancel()
             await client.close()
     await _show_first_endorsement(known)
+
+
+async def _reach(ahead: dt.timedelta) -> dt.timedelta:
+    """Set the business clock so far ahead in every service, trying again while a database is away; what holds then."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await asyncio.to_thread(move_to, ahead)
+        except typer.Exit:
+            # It has said why; whatever services it reached are brought to the same time.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(1)
 
 
 async def _walk(stage: Stage, bars: Progress, prospects: int, volunteers: int, seed: int) -> None:
