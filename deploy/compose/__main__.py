@@ -153,8 +153,8 @@ def rotate(what: Annotated[Secret, typer.Argument(help="Which secrets to renew."
         compose(system, "up", "--detach", "--no-build", "--no-deps", "--force-recreate", "databases")
         wait_until_settled(system, ["databases"])
     services = [name for name in KEPT if name not in SERVERS]
-    options = ("--detach", "--no-build", "--no-deps", "--force-recreate", *scale_options(system))
-    compose(system, "up", *options, *services)
+    # Not made anew: they keep what they were started with, and mount the new files as they start.
+    compose(system, "restart", "--timeout", "30", *services)
     wait_until_settled(system, services)
     system.write_endpoints()
     out.print(f"The {what} are new, and every service runs with them.")
