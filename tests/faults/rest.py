@@ -28,6 +28,7 @@ DUE_MESSAGES = """
        OR (state IN ('queued', 'deferred') AND due_at <= business_now())
        OR (state = 'unknown' AND due_at <= business_now())
 """
+DUE_REPLIES = "SELECT count(*) FROM text_replies WHERE state = 'handing'"
 DUE_DELIVERIES = """
     SELECT count(*) FROM webhook_deliveries d JOIN webhook_subscribers s ON s.id = d.subscriber_id
     WHERE d.status = 'pending' AND (d.next_attempt_at <= business_now() OR s.lease_until > clock_timestamp())
@@ -97,6 +98,8 @@ async def _left(stand: Stand, consumer: AIOKafkaConsumer) -> dict[str, Any]:
             left[f"{service} lag"] = lag
     if count := await stand.count("notifications", DUE_MESSAGES):
         left["messages"] = count
+    if count := await stand.count("notifications", DUE_REPLIES):
+        left["answers to texts"] = count
     if count := await stand.count("endorsement", DUE_DELIVERIES):
         left["deliveries"] = count
     return left

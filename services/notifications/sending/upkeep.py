@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from services.notifications import metrics
 from services.notifications.domain import sending as rules
 from services.notifications.sending.sms import SmsGateway
-from services.notifications.store import messages
+from services.notifications.store import messages, people
 from services.notifications.store.messages import Settled
 from shared.events import notifications as events
 from shared.log import get_logger
@@ -54,6 +54,7 @@ class Upkeep:
                 log.warning("hand_overs_lost", messages=len(settled))
                 await messages.mark_settled(connection, settled)
             await connection.execute(messages.REQUEUE_UNKNOWN)
+            await connection.execute(people.FORGET_REPLIES)
         return len(lost)
 
     async def look_up(self) -> int:

@@ -60,6 +60,12 @@ INSERT_REPLY = """
     RETURNING id
 """
 MARK_REPLY = "UPDATE text_replies SET state = $2 WHERE id = $1"
+# Whose process died, or whose outcome the database did not take: longer than a hand-over can last. A late word still
+# settles it. Served by text_replies_handing_idx.
+FORGET_REPLIES = """
+    UPDATE text_replies SET state = 'unknown'
+    WHERE state = 'handing' AND created_at <= business_now() - interval '30 seconds'
+"""
 LOCK_AUDIT = "SELECT pg_advisory_xact_lock($1)"
 LAST_AUDIT = "SELECT hash FROM audit_entries ORDER BY id DESC LIMIT 1"
 INSERT_AUDIT = """

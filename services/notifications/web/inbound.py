@@ -69,7 +69,7 @@ async def inbound(
         language = found[0][1] if found else str(request.app.state.program.default_language)
         # At most one: what ends unknown is not sent again, since the stop itself already holds.
         answer = await gateway.hand_over(text.sender, renderer.reply(intent, language).text, str(reply_id))
-        state = "accepted" if answer.outcome == "accepted" else "failed"
+        state = answer.outcome if answer.outcome in ("accepted", "unknown") else "failed"
         await workshop.pool.execute(people.MARK_REPLY, reply_id, state)
         log.info("text_answered", intent=intent, outcome=answer.outcome)
     return Taken(intent=intent)

@@ -9,6 +9,7 @@ import pytest
 from fastapi import Response
 
 from services.notifications.store import people
+from services.notifications.store.people import MARK_REPLY
 from shared.events import notifications
 from tests.component.notifications.conftest import Station
 from tests.component.notifications.events import consent, reminder
@@ -262,3 +263,17 @@ async def test_stops_in_a_race_leave_one_suppression_and_one_event(station: Stat
     assert len(await take_outbox(station.service)) == 1
     assert await station.database.fetch("SELECT count(*) FROM suppressions") == [(2,)]
     assert await station.database.fetch("SELECT kind, state FROM text_replies") == [("stop", "accepted")]
+
+
+async def test_answer_whose_process_died_becomes_unknown_and_a_late_word_settles_it(station: Station) -> None:
+    await incoming(station, "STOP")
+    await incoming(station, "HELP")
+    [(stop,)] = await station.database.fetch("SELECT id FROM text_replies WHERE kind = 'stop'")
+    pool = station.service.context.pool
+    await pool.execute("UPDATE text_replies SET state = 'handing'")
+    await pool.execute("UPDATE text_replies SET created_at = created_at - interval '31 seconds' WHERE id = $1", stop)
+    await station.upkeep.recover()
+    states = "SELECT kind, state FROM text_replies ORDER BY kind"
+    assert await station.database.fetch(states) == [("help", "handing"), ("stop", "unknown")]
+    await pool.execute(MARK_REPLY, stop, "accepted")
+    assert await station.database.fetch(states) == [("help", "handing"), ("stop", "accepted")]
