@@ -73,7 +73,8 @@ def read_declared(
         errors["district"] = _("Shorten the district to 80 characters.")
     if not text["term"] or len(text["term"]) > 40:
         errors["term"] = _("Enter the term you would serve, such as 2026–2030.")
-    if not 2 <= len(text["ballot_name"]) <= 120:
+    # Names of one letter exist, and signup takes them.
+    if not 1 <= len(text["ballot_name"]) <= 120:
         errors["ballot_name"] = _("Enter your name as it will stand on the ballot.")
     if not _is_public_link(text["official_link"]):
         errors["official_link"] = _("Enter the address of the official list, beginning with https://.")

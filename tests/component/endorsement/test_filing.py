@@ -45,6 +45,13 @@ async def test_filing_that_goes_back_is_corrected_and_confirmed(databases: Datab
         assert "Anna" not in "".join(event.model_dump_json() for event in events)
 
 
+async def test_name_of_one_letter_is_taken(databases: DatabaseFactory) -> None:
+    async with opened(await databases("endorsement")) as service:
+        candidacy_id = await declared(service, ballot_name="X")
+        mine = await call(service, CANDIDATE, "GET", f"/v1/candidacies/{candidacy_id}")
+        assert mine["ballot_name"] == "X"
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
