@@ -163,6 +163,13 @@ def test_rule_acts_within_its_window_only() -> None:
     assert found == [False, True, True, False]
 
 
+def test_rule_may_look_at_the_head_of_a_mail() -> None:
+    plans = Plans()
+    plans.load(Plan(rules=(Rule(name="bulk", sink="smtp", head="(?mi)^List-Unsubscribe:", stage="data", act="hang"),)))
+    heads = ("Subject: a\r\nlist-unsubscribe: <b>", "Subject: List-Unsubscribe: c", "")
+    assert [plans.decide("smtp", "data", "ana@example.org", head) is not None for head in heads] == [True, False, False]
+
+
 def test_first_rule_that_matches_decides() -> None:
     plans = Plans()
     plans.load(

@@ -30,6 +30,7 @@ class Rule(BaseModel):
     sink: Sink
     stage: str = ""
     to: str = Field("", description="Regular expression, found in the address, number or path; empty: all.")
+    head: str = Field("", description="SMTP, stage data: regular expression, found in the mail's head; empty: all.")
     after: int = Field(0, ge=0, description="Lets so many of those that it meets pass first.")
     every: int = Field(1, ge=1, description="Then takes each so-many-th.")
     times: int | None = Field(None, ge=1, description="Acts so many times at most.")
@@ -52,10 +53,13 @@ class Rule(BaseModel):
             raise ValueError(f"rule {self.name!r}: give a code with the act `answer`, and with no other")
         if self.act == "late" and not self.delay_seconds:
             raise ValueError(f"rule {self.name!r}: give delay_seconds with the act `late`")
-        try:
-            re.compile(self.to)
-        except re.error as error:
-            raise ValueError(f"rule {self.name!r}: `to` is no regular expression ({error})") from None
+        if self.head and (self.sink, self.at_stage) != ("smtp", "data"):
+            raise ValueError(f"rule {self.name!r}: only a mail at the stage data has a head to look at")
+        for name, pattern in (("to", self.to), ("head", self.head)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"rule {self.name!r}: `{name}` is no regular expression ({error})") from None
         return self
 
     @property
@@ -98,11 +102,13 @@ class Plans:
         self._since = self._clock()
         self._uses = [_Use() for _rule in plan.rules]
 
-    def decide(self, sink: Sink, stage: str, recipient: str) -> Rule | None:
+    def decide(self, sink: Sink, stage: str, recipient: str, head: str = "") -> Rule | None:
         """The rule that takes this hand-over, counted as used; None when it goes well."""
         elapsed = self._clock() - self._since
         for rule, use in zip(self.plan.rules, self._uses, strict=True):
             if (rule.sink, rule.at_stage) != (sink, stage) or not re.search(rule.to, recipient):
+                continue
+            if not re.search(rule.head, head):
                 continue
             if elapsed < rule.from_seconds or (rule.until_seconds is not None and elapsed >= rule.until_seconds):
                 continue

@@ -95,7 +95,8 @@ class Handler:
 
     async def handle_DATA(self, server: "Connection", _session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.content if isinstance(envelope.content, bytes) else b""
-        rule = self._mails.plans.decide("smtp", "data", envelope.rcpt_tos[0])
+        head = content.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
+        rule = self._mails.plans.decide("smtp", "data", envelope.rcpt_tos[0], head)
         answer = _journaled_answer(rule)
         await self._mails.take(envelope, content, answer, is_whole=True)
         if rule is not None:
