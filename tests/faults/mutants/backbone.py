@@ -219,11 +219,11 @@ MUTANTS = (
             Edit(
                 TIMERS,
                 "    WITH due AS MATERIALIZED (\n"
-                "        SELECT id FROM timers WHERE NOT dead AND due_at <= business_now()\n"
+                "        SELECT id FROM timers WHERE NOT dead AND due_at <= $1\n"
                 "        ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)\n"
                 "    DELETE FROM timers USING due WHERE timers.id = due.id\n",
                 "    DELETE FROM timers WHERE id IN (\n"
-                "        SELECT id FROM timers WHERE NOT dead AND due_at <= business_now()\n"
+                "        SELECT id FROM timers WHERE NOT dead AND due_at <= $1\n"
                 "        ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)\n",
             ),
         ),

@@ -2,7 +2,7 @@
 
 from tests.faults.mutants.mutant import Edit, Mutant, Rows, Suite
 
-INTAKE, LINKS = "services/signup/intake.py", "services/signup/web/confirm.py"
+INTAKE, LINKS = "services/signup/intake.py", "services/signup/web/link_pages.py"
 SENDER, RULES = "services/notifications/sending/sender.py", "services/notifications/domain/sending.py"
 MESSAGES = "services/notifications/store/messages.py"
 SIGNUP, NOTIFICATIONS = "tests/component/signup", "tests/component/notifications"
@@ -65,8 +65,8 @@ MUTANTS = (
         (
             Edit(
                 LINKS,
-                '            await links.peek(work, "confirm", token)\n',
-                '            await links.take(work, "confirm", token)\n',
+                "            await links.peek(work, purpose, token)\n",
+                "            await links.take(work, purpose, token)\n",
             ),
         ),
         (Suite((f"{SIGNUP}/test_confirm.py::test_getting_a_link_uses_nothing_up",), "assert"),),
@@ -119,10 +119,10 @@ MUTANTS = (
             ),
             Edit(
                 SENDER,
-                "        await self._settle_at_last(list(zip(cleared, answers, strict=True)))\n",
+                "        await self._settle_at_last(answered)\n",
                 "        async with self._workshop.begin() as work:\n"
                 "            await self._mark_handing(work, cleared)\n"
-                "        await self._settle_at_last(list(zip(cleared, answers, strict=True)))\n",
+                "        await self._settle_at_last(answered)\n",
             ),
         ),
         (Suite((f"{MAIL}::test_crash_after_handing_is_unknown_and_goes_by_class",), "handing"),),
