@@ -74,7 +74,7 @@ class Parts:
     """What a service is made of. `loops` run in the worker until cancelled and are restarted when they fail.
 
     `on_close` are awaited at the end (clients to close). `state` is set on the web application, so that routes find
-    it as `request.app.state.<name>`.
+    it as `request.app.state.<name>`. `front` is the page that the root of the web application leads to.
     """
 
     routers: Sequence[APIRouter] = ()
@@ -86,6 +86,7 @@ class Parts:
     body_limits: Mapping[str, int] = field(default_factory=dict)
     embeddable: Sequence[str] = ()
     express: Mapping[tuple[str, str], Express] = field(default_factory=dict)
+    front: str | None = None
 
 
 Wire = Callable[[Context], Parts]
@@ -148,6 +149,7 @@ class Service:
             embeddable=self.parts.embeddable,
             express=self.parts.express if with_pages else {},
             pulse=self._pulse,
+            front=self.parts.front if with_pages else None,
         )
         self.web_app.state.context = context
         self.web_app.state.pool = context.pool

@@ -4,6 +4,7 @@ Each act looks first at what an earlier try of it may have left, since an answer
 """
 
 import datetime as dt
+import math
 from typing import Any
 
 from deploy.demo.client import Refused, done_or_was, until
@@ -21,7 +22,8 @@ async def endorse(
 ) -> dict[str, int]:
     """Carry everybody to a decision and the endorsed to their announcement; how many reached each stage.
 
-    The first who is eligible is always endorsed, so that there is something to read at the end.
+    The first who is eligible is always endorsed, so that there is something to read at the end. Of a small crowd one is
+    rescinded where a share is asked for, and one always stands.
     """
     counts = dict.fromkeys(("filed", "applied", "eligible", "declined", "endorsed", "rescinded"), 0)
     election = stage.now().date() + dt.timedelta(days=150)
@@ -71,9 +73,8 @@ async def endorse(
         await stage.acted("announce", member.invented.email, member.person_id, "ack", **detail)
 
     await each(list(decided.values()), stage.containing("announcement", wait), lambda: None)
-    taken_back = {
-        decided[known]: announced[known] for known in sorted(announced)[: round(rescinded_share * len(announced))]
-    }
+    number = min(math.ceil(rescinded_share * len(announced)), len(announced) - 1)
+    taken_back = {decided[known]: announced[known] for known in sorted(announced)[: max(number, 0)]}
 
     async def take_back(member: Member) -> None:
         await rescind(stage, member, taken_back[member], staff)

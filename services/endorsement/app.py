@@ -61,6 +61,7 @@ def wire(context: Context) -> Parts:
         on_close=[profiles.close, sender.close],
         state={"profiles": profiles, "courier": courier, "pruner": pruner},
         body_limits={"/v1/applications": 256 * 1024, "/applications": 256 * 1024},
+        front="/endorsements",
     )
 
 

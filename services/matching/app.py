@@ -42,6 +42,7 @@ def wire(context: Context) -> Parts:
             "leader": leader,
             "message_templates": {**message_data.TEMPLATES, **INTRO_TEMPLATES},
         },
+        front="/availability",
     )
 
 

@@ -97,6 +97,7 @@ def wire(context: Context) -> Parts:
             "senders": {each.lane.name: each for each in senders},
             "upkeep": upkeep,
         },
+        front="/preferences",
     )
 
 

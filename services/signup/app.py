@@ -43,6 +43,7 @@ def wire(context: Context) -> Parts:
         state={"intake": intake, "limits": limits},
         embeddable=("/embed/",),
         express=web.express(context.program),
+        front="/f",
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,13 +58,14 @@ def create_app(
     frame_ancestors: Sequence[str] = (),
     pulse: Pulse | None = None,
     express: Mapping[tuple[str, str], Express] | None = None,
+    front: str | None = None,
 ) -> FastAPI:
     """A FastAPI application with everything that is the same in each service.
 
     `ready` and `alive` return None, or the sentence that says what is wrong. `body_limits` maps a path prefix to a
     larger limit in bytes than the usual 32 KiB. `embeddable` are path prefixes that `frame_ancestors` may frame.
     Once `pulse` says that the database is away, requests that wait for it are answered 503. `express` maps a method and
-    a path to the route that answers it without the framework.
+    a path to the route that answers it without the framework. The root leads to the page `front`.
     """
     app = FastAPI(title=f"Hustings {service}", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
@@ -75,6 +76,8 @@ def create_app(
         app.include_router(router)
     app.router.routes.extend(pages.routes())
     _add_probes(app, ready, alive)
+    if front:
+        _add_root(app, front)
     problems.install(app, pages)
     own = [settings.public_url(name) for name in SERVICES]
     form_action = " ".join(["'self'", *sorted({_origin(url) for url in own})])
@@ -325,6 +328,15 @@ class _Limited:
                     await self()
         except (TimeoutError, _TooLarge):
             self.taken.clear()
+
+
+def _add_root(app: FastAPI, front: str) -> None:
+    """Whoever opens the bare address is led on, with the language and source that came with it."""
+
+    @app.get("/", include_in_schema=False)
+    async def root(request: Request) -> Response:
+        query = request.url.query
+        return RedirectResponse(f"{front}?{query}" if query else front, status_code=307)
 
 
 def _add_probes(app: FastAPI, ready: Probe, alive: Probe) -> None:

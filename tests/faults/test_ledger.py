@@ -92,7 +92,7 @@ def _walk(system: System, sinks: dict[str, str], journals: Path) -> None:
     system.run(
         "tests.faults.load",
         *("--endpoints", str(system.home / "endpoints.json"), "--journals", str(journals), "--seed", "17"),
-        *("--people", "40", "--walkers", "8", "--rate", "0", "--mailbox", sinks["mailbox"]),
+        *("--people", "40", "--walkers", "10", "--rate", "0", "--mailbox", sinks["mailbox"]),
         *("--webhook", sinks["webhook"].replace("NAME", "clean"), "--inbound-token", INBOUND_TOKEN, "--no-rest"),
         timeout_seconds=480,
     )

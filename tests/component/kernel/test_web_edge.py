@@ -252,6 +252,13 @@ async def test_browser_is_sent_to_sign_in_and_a_program_is_told(tiny: Service) -
     assert (program.status_code, path.status_code) == (401, 401)
 
 
+@pytest.mark.parametrize("query", ["", "?lang=es&utm_source=flyer"])
+async def test_bare_address_leads_to_the_front_page_with_what_came_with_it(tiny: Service, query: str) -> None:
+    async with client_of(tiny) as client:
+        answer = await client.get(f"/{query}", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (307, f"/private{query}")
+
+
 async def test_internal_interface_needs_a_credential_with_the_scope(tiny: Service) -> None:
     async with client_of(tiny, STAFF) as client:
         assert shape(await client.post("/internal/contacts")) == (401, PROBLEM, "http_401")

@@ -110,6 +110,13 @@ async def test_other_program_s_forms_are_shown(databases: DatabaseFactory, form:
         assert (await client.get("/f", headers=HTML)).status_code == 200
 
 
+async def test_bare_address_shows_what_one_can_sign_up_for(client: httpx.AsyncClient) -> None:
+    page = await client.get("/?utm_source=flyer", headers=HTML, follow_redirects=True)
+    assert page.status_code == 200
+    for form in ("run", "volunteer", "mentor"):
+        assert re.search(rf'href="/f/{form}\?utm_source=flyer"', page.text)
+
+
 async def test_interface_is_described(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     assert [path for path, ways in document["paths"].items() for way in ways.values() if not way.get("summary")] == []

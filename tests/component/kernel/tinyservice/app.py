@@ -169,6 +169,7 @@ def wire(context: Context) -> Parts:
         routes={Noted: on_noted},
         body_limits={"/v1/large": 64 * 1024},
         embeddable=("/framed/",),
+        front="/private",
     )
 
 
