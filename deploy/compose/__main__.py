@@ -14,8 +14,8 @@ from rich.table import Table
 from deploy.compose.control import compose, compose_command, containers, wait_until_settled
 from deploy.compose.control import scale as scale_options
 from deploy.compose.system import KEPT, ONCE, System
+from deploy.console import print_addresses, run
 from deploy.embedded.processes import StackError
-from deploy.embedded.stack import read_json
 from deploy.embedded.supervisor import parse_port
 from deploy.images.base import demand_bases
 from deploy.images.build import build_all
@@ -64,7 +64,7 @@ def up(
     compose(system, "up", "--detach", "--no-build", *scale_options(system, scale or ()))
     wait_until_settled(system, (*ONCE, *KEPT))
     system.write_endpoints()
-    _print_addresses(system)
+    print_addresses(system.home, out)
 
 
 @app.command()
@@ -165,25 +165,8 @@ def _demand_docker() -> None:
     compose_command()
 
 
-def _print_addresses(system: System) -> None:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, address in read_json(system.home.endpoints).items():
-        if isinstance(address, str) and name != "stack":
-            table.add_row(name, address)
-    table.add_row("all of it", str(system.home.endpoints))
-    out.print(table)
-
-
 def main() -> None:
-    try:
-        app(prog_name="python -m deploy.compose")
-    except StackError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(app, "python -m deploy.compose")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from deploy.console import print_addresses, run
 from deploy.embedded.kafka import java
 from deploy.embedded.processes import Process, StackError, demand_disk, last_lines
 from deploy.embedded.stack import PORT_NAMES, Home, Stack, demand_foreign_free, read_json
@@ -51,7 +52,7 @@ def up(
         out.print("Stopping again.")
         _down(stack.home)
         raise typer.Exit(130) from None
-    _print_addresses(stack.home)
+    print_addresses(stack.home, out)
 
 
 def _check(stack: Stack, wanted: dict[str, int]) -> None:
@@ -212,26 +213,8 @@ def reset(
     out.print(f"{home.path} is deleted.")
 
 
-def _print_addresses(home: Home) -> None:
-    endpoints = read_json(home.endpoints)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, address in endpoints.items():
-        if isinstance(address, str):
-            table.add_row(name, address)
-    table.add_row("all of it", str(home.endpoints))
-    out.print(table)
-
-
 def main() -> None:
-    try:
-        app(prog_name="python -m deploy.embedded")
-    except StackError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(app, "python -m deploy.embedded")
 
 
 if __name__ == "__main__":
