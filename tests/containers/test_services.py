@@ -171,13 +171,14 @@ def test_image_without_settings_says_what_is_missing(service: str, images: None)
 @pytest.fixture(scope="module")
 def newer(images: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The tag of a later version of signup: the same code with one expanding migration more."""
+    # Into the folder that is copied: images that were up to date have not asked for it.
+    fill_wheelhouse(("signup",))
     context = tmp_path_factory.mktemp("newer")
     kept = shutil.ignore_patterns("__pycache__", "node_modules", "styles")
     for part in ("shared", "services", "deploy/images", "deploy/embedded", "deploy/requirements"):
         shutil.copytree(ROOT / part, context / part, ignore=kept, copy_function=os.link)
     shutil.copy(ROOT / "deploy" / "__init__.py", context / "deploy")
     (context / "services/signup/migrations/0199_pre_seen_by_the_newer.sql").write_text(EXPANDING)
-    fill_wheelhouse(("signup",))
     arguments = {"BASE": PYTHON, "SERVICE": "signup", "VERSION": "newer", "SOURCES": sources("signup", PYTHON)}
     build(
         context, context / "deploy/images/Dockerfile", tags=[ours("signup", "newer")], arguments=arguments, offline=True
