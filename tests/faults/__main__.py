@@ -26,6 +26,8 @@ EVIDENCE = ROOT / ".faults"
 TALLY = ROOT / "tests" / "faults" / "tally.jsonl"
 # A stand is given up after so many people: reading the whole of it again takes the ledger longer each time.
 PEOPLE_PER_STAND = 12_000
+# A campaign ends when so many runs were not clean.
+MOST_UNCLEAN = 5
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -113,6 +115,11 @@ def _run(what: Callable[[], Awaitable[int]]) -> int:
     return asyncio.run(interruptible())
 
 
+def number_of(seed: int) -> int:
+    """Which of the services that share a kill point is hit: another one with each seed, the same one when repeated."""
+    return seed % 100
+
+
 def evidence_of(seed: int) -> Path:
     """A fresh directory."""
     stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
@@ -126,7 +133,7 @@ async def play_all(groups: list[list[Row]], *, seed: int, size: Size, brief: boo
     while waiting:
         evidence = evidence_of(seed)
         clean = True
-        async with open_session(evidence, seed=seed, brief=brief) as session:
+        async with open_session(evidence, seed=seed, number=number_of(seed), brief=brief) as session:
             while waiting and clean and session.crowd.people < PEOPLE_PER_STAND:
                 group = waiting.pop(0)
                 played = await session.play(group, size, more(group))
@@ -142,9 +149,11 @@ def report(played: Played, session: Session, seed: int, size: Size, evidence: Pa
     """The verdict, and the command that repeats it."""
     session.stand.tell(
         f"{', '.join(played.rows)}: {'clean' if played.clean else 'NOT CLEAN'}; "
-        f"{played.people} people, {played.walkers} walkers, {played.seconds:.0f} s"
+        f"{played.people} people, {played.walkers} walkers, {played.seconds:.0f} s, seed {seed}"
     )
+    again = f"make faults FAULT={','.join(played.rows)} SEED={seed} PEOPLE={size.people}"
     if played.clean:
+        typer.echo(f"  again: {again}")
         return
     for name, what in played.broken.items():
         typer.echo(f"  {name}: {what}")
@@ -153,21 +162,22 @@ def report(played: Played, session: Session, seed: int, size: Size, evidence: Pa
     if played.ledger_code != 0:
         typer.echo(played.ledger_said)
     typer.echo(f"The evidence is in {evidence}. To repeat it:")
-    typer.echo(f"  make faults FAULT={','.join(played.rows)} SEED={seed} PEOPLE={size.people}")
+    typer.echo(f"  {again}")
 
 
 async def go_on(target: int, each: int, groups: list[list[Row]], path: Path) -> int:
-    """Play groups that the tally has fewest runs of, with fresh seeds, until it has enough people."""
-    worst = 0
+    """Play groups that the tally has fewest runs of, with fresh seeds, until it has enough people, or until
+    `MOST_UNCLEAN` runs were not clean: then something wants repair, and more runs won't help."""
+    unclean = 0
     size = size_of(each, None)
-    while True:
+    while unclean < MOST_UNCLEAN:
         done = tally.read(path)
         if sum(run.people for run in done if run.verdict == "clean") >= target:
             break
         seed = 1 + max((run.seed for run in done), default=0)
         evidence = evidence_of(seed)
         clean = True
-        async with open_session(evidence, seed=seed, number=seed) as session:
+        async with open_session(evidence, seed=seed, number=number_of(seed)) as session:
             while clean and session.crowd.people < PEOPLE_PER_STAND:
                 done = tally.read(path)
                 if sum(run.people for run in done if run.verdict == "clean") >= target:
@@ -177,14 +187,16 @@ async def go_on(target: int, each: int, groups: list[list[Row]], path: Path) -> 
                 clean = played.clean
                 report(played, session, seed, size, evidence)
                 tally.append(path, as_run(played, seed))
-                people = sum(run.people for run in tally.read(path))
-                session.stand.tell(f"tally: {people:,} of {target:,} people")
+                people = sum(run.people for run in tally.read(path) if run.verdict == "clean")
+                session.stand.tell(f"tally: {people:,} of {target:,} people in clean runs")
         if clean:
             forget(evidence)
         else:
-            worst = 1
+            unclean += 1
+    if unclean == MOST_UNCLEAN:
+        typer.echo(f"Given up: {unclean} runs were not clean.")
     typer.echo(tally.summary(tally.read(path)))
-    return worst
+    return min(unclean, 1)
 
 
 def least_played(groups: list[list[Row]], done: list[tally.Run]) -> list[Row]:

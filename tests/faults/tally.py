@@ -83,18 +83,31 @@ def summary(runs: list[Run]) -> str:
         )
     clean_runs = [run for run in runs if run.verdict == "clean"]
     people, walkers = sum(run.people for run in clean_runs), sum(run.walkers for run in clean_runs)
-    broken = len(runs) - len(clean_runs)
+    unclean = [run for run in runs if run.verdict != "clean"]
+    violated = [run for run in unclean if run.violations]
     lines += [
         "",
         f"{len(runs)} runs, {people:,} people signed up and {walkers:,} walked the whole path in the clean ones"
-        + (f"; {broken} runs were not clean." if broken else "; all were clean."),
+        + (f"; {len(unclean)} runs were not clean." if unclean else "; all were clean."),
     ]
-    if people and not broken:
+    if unclean:
         lines.append(
-            f"0 of {people:,}: with {CONFIDENCE:.0%} confidence the rate is below {upper_bound(people):.2e} "
-            f"(1 in {1 / upper_bound(people):,.0f})."
+            f"Of those the ledger complained in {len(violated)}; in the others a row's own demand was not met, "
+            "or somebody was left without an answer."
         )
+    if people:
+        lines.append(_bound(people, "in all clean runs" if unclean else "in all runs"))
+    if violated:
+        # What was violated is mended or not: only what came after can speak for the product as it is.
+        since = sum(run.people for run in clean_runs if run.at > violated[-1].at)
+        lines.append(_bound(since, f"since the last violation ({violated[-1].at})") if since else "Nothing since.")
     return "\n".join(lines)
+
+
+def _bound(people: int, among: str) -> str:
+    bound = upper_bound(people)
+    rate = f"with {CONFIDENCE:.0%} confidence the rate is below {bound:.2e} (1 in {1 / bound:,.0f})"
+    return f"0 of {people:,} {among}: {rate}."
 
 
 def now() -> str:

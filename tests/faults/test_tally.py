@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 
 from tests.faults import tally
-from tests.faults.__main__ import least_played
+from tests.faults.__main__ import least_played, number_of
 from tests.faults.rows import Row
 from tests.faults.session import grouped
 
 
-def run(*rows: str, people: int = 1000, verdict: str = "clean", violations: int = 0) -> tally.Run:
+def run(
+    *rows: str, at: str = "2030-01-01", people: int = 1000, verdict: str = "clean", violations: int = 0
+) -> tally.Run:
     """A line."""
     return tally.Run(
-        at="2030-01-01T00:00:00+00:00",
+        at=at,
         rows=list(rows),
         seed=1,
         people=people,
@@ -48,13 +50,29 @@ def test_tally_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert tally.read(path) == runs
 
 
-def test_summary_counts_each_row_and_bounds_only_a_clean_tally() -> None:
+def test_summary_counts_each_row_and_bounds_what_was_clean() -> None:
     clean = tally.summary([run("one", "two"), run("one", people=500)])
     assert "| one | 2 | 1,500 | 40 | 2 | 0 |" in clean
-    assert "0 of 1,500" in clean
-    broken = tally.summary([run("one"), run("one", verdict="not clean", violations=3)])
+    assert "0 of 1,500 in all runs:" in clean
+    slow = tally.summary([run("one"), run("one", people=500, verdict="not clean")])
+    assert "1 runs were not clean" in slow
+    assert "the ledger complained in 0" in slow
+    assert "0 of 1,000 in all clean runs:" in slow
+    assert "since" not in slow
+
+
+def test_summary_says_what_a_violation_leaves_of_the_tally() -> None:
+    runs = [run("one"), run("one", at="2030-01-02", verdict="not clean", violations=3)]
+    broken = tally.summary(runs)
     assert "| one | 2 | 2,000 | 40 | 1 | 3 |" in broken
-    assert "0 of" not in broken
+    assert broken.endswith("Nothing since.")
+    mended = tally.summary([*runs, run("one", at="2030-01-03", people=700)])
+    assert "0 of 1,700 in all clean runs:" in mended
+    assert "0 of 700 since the last violation (2030-01-02):" in mended
+
+
+def test_repeated_run_hits_the_same_service() -> None:
+    assert [number_of(seed) for seed in (7, 7, 107, 8)] == [7, 7, 7, 8]
 
 
 def test_groups_join_rows_of_different_lanes_and_hold_every_row_once() -> None:

@@ -15,10 +15,11 @@ EARLY = """
     SELECT count(*) FROM endorsements e JOIN decisions d ON d.id = e.decision_id
     WHERE e.announced_at < d.embargo_until
 """
-# A link or code that was used after it had expired.
-LATE_HOLDS = """
-    SELECT count(*) FROM bookings WHERE confirmed_at > hold_expires_at
-"""
+# Offers that were accepted, and links that were used, after they had expired. A moved call has its first one's offer.
+LATE = {
+    "matching": "SELECT count(*) FROM bookings WHERE replaces IS NULL AND confirmed_at >= hold_expires_at",
+    "signup": "SELECT count(*) FROM links WHERE used_at >= expires_at",
+}
 
 
 def next_change(now: dt.datetime) -> dt.datetime:
@@ -42,7 +43,7 @@ async def clock_by_minutes(scene: Scene) -> None:
 @row()
 async def clock_by_days(scene: Scene) -> AsyncIterator[None]:
     """The clock is moved by days, five times (twice in CI): holds expire, reminders and embargoes come due at once. No
-    endorsement is announced before its embargo has ended."""
+    endorsement is announced before its embargo has ended, no offer or link is taken after its time."""
     for _ in range(int(scene.seconds(5, 2))):
         await scene.knock.keep_on(0.5)
         await scene.stand.advance(dt.timedelta(days=scene.rng.randint(1, 3)))
@@ -50,6 +51,9 @@ async def clock_by_days(scene: Scene) -> AsyncIterator[None]:
     yield
     if early := await scene.stand.count("endorsement", EARLY):
         raise Broken(f"{early} endorsements were announced before their embargo had ended")
+    for service, query in LATE.items():
+        if late := await scene.stand.count(service, query):
+            raise Broken(f"{late} offers or links of {service} were taken after they had expired")
 
 
 @row()
