@@ -19,7 +19,7 @@ from shared.inbox import Record
 from shared.service import Service
 from shared.web.sessions import Principal
 from tests.component.endorsement.scenes import INSIDER, OUTSIDER, applied, opened, scored
-from tests.component.matching.test_intro_calls import Stage
+from tests.component.matching.intro_stage import Stage
 from tests.component.signup.conftest import a_signup, link_token
 from tests.conftest import DatabaseFactory
 from tests.harness import CLUSTER, as_records, client_of, make_settings, running, take_outbox
