@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from deploy.demo import journey
-from deploy.demo.client import Refused
 from deploy.demo.journey import Staff, Stage
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +28,7 @@ async def open_accounts(
         arguments = ["--name", f"{title} {name.title()}", "--email", email]
         arguments += [part for role in roles for part in ("--role", role)] + (["--outside"] if outside else [])
         await _add(arguments, tries)
-        token = await journey.read_link(stage, email, "/account/sign-in/")
-        try:
-            answer = await stage.client.post("signup", "/v1/account/session", {"token": token})
-        except Refused:
-            # A lost answer: the link is used, so sign in by another.
-            answer = await journey.sign_in(stage, email)
+        answer = await journey.sign_in(stage, email, asked=True)
         return str(answer["session"])
 
     decider, announcer, *reviewers = await asyncio.gather(*(open_account(*wanted) for wanted in WANTED))

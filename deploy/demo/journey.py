@@ -7,7 +7,7 @@ what became of it, gives the stage an `acted`.
 import asyncio
 import datetime as dt
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from shared.program import Program
 
 Progress = Callable[[], None]
 Acted = Callable[..., Awaitable[None]]
+SIGN_IN_TRIES = 4
 """`await acted(act, e-mail, person id or None, outcome, **detail)` after an act; the outcome is "ack", "nack" (refused)
 or "unknown" (no answer, or refused after a try without one). A staff's act is told of whom it is about."""
 
@@ -140,14 +141,19 @@ async def sign_up(stage: Stage, members: list[Member], progress: Progress) -> No
     await each(members, act, progress)
 
 
-async def read_link(stage: Stage, email: str, containing: str) -> str:
-    """The token at the end of the newest mailed link of one kind."""
+async def read_link(
+    stage: Stage, email: str, containing: str, *, but_not: Collection[str] = (), seconds: float | None = None
+) -> str:
+    """The token at the end of the newest mailed link of one kind; `TimeoutError` when none comes in time."""
 
     async def look() -> str | None:
-        return stage.mail.newest_link(email, containing)
+        link = stage.mail.newest_link(email, containing)
+        token = link.rsplit("/", 1)[1] if link else None
+        return None if token in but_not else token
 
-    link: str = await until(look, f"a mail with {containing} to {email}", seconds=stage.patience_seconds)
-    return link.rsplit("/", 1)[1]
+    what = f"a mail with {containing} to {email}"
+    token: str = await until(look, what, seconds=stage.patience_seconds if seconds is None else seconds)
+    return token
 
 
 async def confirm(stage: Stage, members: list[Member], progress: Progress) -> None:
@@ -166,16 +172,28 @@ async def confirm(stage: Stage, members: list[Member], progress: Progress) -> No
     await each(members, stage.containing("confirm", act), progress)
 
 
-async def sign_in(stage: Stage, email: str) -> Any:
-    """A fresh session by a mailed link."""
-    await stage.client.post("signup", "/v1/account/sign-in", {"email": email})
-    for _ in range(5):
-        token = await read_link(stage, email, "/account/sign-in/")
+async def sign_in(stage: Stage, email: str, *, asked: bool = False) -> Any:
+    """A fresh session by a mailed link, which is `asked` for already or now.
+
+    A link that can't be used, or that does not come, is asked for again: whose time is over before it could be mailed
+    is not mailed.
+    """
+    tried: set[str] = set()
+    for _ in range(SIGN_IN_TRIES):
+        if not asked:
+            await stage.client.post("signup", "/v1/account/sign-in", {"email": email})
+        asked = False
+        try:
+            wait = stage.patience_seconds / SIGN_IN_TRIES
+            token = await read_link(stage, email, "/account/sign-in/", but_not=tried, seconds=wait)
+        except TimeoutError:
+            continue
+        tried.add(token)
         try:
             return await stage.client.post("signup", "/v1/account/session", {"token": token})
         except Refused:
-            await asyncio.sleep(1)
-    raise TimeoutError(f"No sign-in link to {email} could be used.")
+            continue
+    raise TimeoutError(f"No sign-in link to {email} came that could be used; see `make status` and `make logs`.")
 
 
 async def intro_calls(stage: Stage, prospects: list[Member], staff: Staff, progress: Progress) -> None:
