@@ -33,12 +33,13 @@ class Run:
 
 
 def revision() -> str:
-    """The commit under test; `+` marks changes that are not committed."""
+    """The commit under test; `+` marks changes that are not committed, but for the tally's own."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!tests/faults/*.jsonl")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def append(path: Path, run: Run) -> None:
