@@ -14,7 +14,7 @@ DOCUMENT = ROOT / "docs" / "settings.md"
 HEAD = """# Settings
 
 Written by `make contract` from the settings classes. Each variable may instead be given as `<NAME>_FILE`, the path of a
-file that holds the value: the way to hand over secrets.
+file that holds the value: the way to hand over secrets. An empty file is as good as none.
 """
 
 

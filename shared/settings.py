@@ -1,7 +1,7 @@
 """Settings that every service has; each service derives its own class, the only reader of its variables.
 
 A variable `<PREFIX>_<NAME>` may instead be given as `<PREFIX>_<NAME>_FILE`, the path of a file that holds the
-value: how containers hand over secrets without showing them in the environment.
+value: how containers hand over secrets without showing them in the environment. An empty file gives none.
 """
 
 import os
@@ -108,7 +108,7 @@ class SecretFiles(PydanticBaseSettingsSource):
         prefix = str(self.config.get("env_prefix", ""))
         path = os.environ.get(f"{prefix}{field_name}_FILE".upper())
         try:
-            value = Path(path).read_text(encoding="utf-8").strip() if path else None
+            value = (Path(path).read_text(encoding="utf-8").strip() or None) if path else None
         except (OSError, UnicodeDecodeError) as error:
             variable = f"{prefix}{field_name}".upper()
             raise RuntimeError(

@@ -45,6 +45,10 @@ CALLERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 
 
+# Made once, and renewed by no rotation: databases and subscribers hold what was derived from them.
+KEYS_FOR_GOOD: Mapping[str, str] = {"notifications": "contact_hash_key", "endorsement": "webhook_key"}
+
+
 @dataclass(frozen=True)
 class Spec:
     """One process the supervisor runs; `url` answers `/readyz`."""
@@ -196,6 +200,10 @@ class Stack:
             "SESSION_PUBLIC_KEY": known["session_public_key"],
             **{f"{other.upper()}_URL": self.url(other) for other in SERVICES},
         }
+        if (key := KEYS_FOR_GOOD.get(name)) and not any(
+            os.environ.get(f"{name}_{key}{form}".upper()) for form in ("", "_FILE")
+        ):
+            private[key.upper()] = own[key]
         if name == "signup":
             private["SESSION_PRIVATE_KEY"] = known["session_private_key"]
             # On one machine a whole crowd comes from 127.0.0.1.
@@ -238,6 +246,9 @@ class Stack:
         for name in SERVICES:
             own = services.setdefault(name, {})
             own.setdefault("internal_token", secrets.token_urlsafe(32))
+            if for_good := KEYS_FOR_GOOD.get(name):
+                # A system that served without such a key used the link secret, and has to go on with its value.
+                own.setdefault(for_good, own.get("link_secret") or secrets.token_hex(32))
             own.setdefault("link_secret", secrets.token_hex(32))
         if "session_private_key" not in known:
             key = Ed25519PrivateKey.generate()

@@ -32,7 +32,7 @@ def wire(context: Context) -> Parts:
         InternalClient(settings.internal_url("signup"), settings.internal_token.get_secret_value(), timeout_seconds=5)
     )
     sender = Sender(
-        settings.link_secret.get_secret_value(),
+        settings.signing_key,
         timeout_seconds=settings.webhook_timeout_seconds,
         allow_private=settings.webhook_allow_private,
     )

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
@@ -19,9 +19,19 @@ class Settings(ServiceSettings):
     )
     webhook_timeout_seconds: float = Field(10.0, gt=0, le=30, description="Time a receiver has to answer.")
     webhook_concurrency: int = Field(16, ge=1, le=200, description="Subscribers that are sent to at once.")
+    webhook_key: SecretStr | None = Field(
+        None,
+        description="Key from which the secrets of webhooks are derived; left out, the link secret serves. Never"
+        " change it: no subscriber could verify what it is sent.",
+    )
     secret_overlap_hours: int = Field(
         24, ge=1, le=24 * 14, description="How long the former webhook secret signs beside the new one."
     )
+
+    @property
+    def signing_key(self) -> str:
+        """The key of webhook secrets; the link secret serves where none is set."""
+        return (self.webhook_key or self.link_secret).get_secret_value()
 
     @model_validator(mode="after")
     def _private_only_outside_production(self) -> Self:

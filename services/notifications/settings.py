@@ -45,7 +45,9 @@ class Settings(ServiceSettings):
         None, description="What the relay host presents at /mail/receipts; left out, the address is closed."
     )
     contact_hash_key: SecretStr | None = Field(
-        None, description="Key of the hashes by which suppressions outlive an erasure; never change it."
+        None,
+        description="Key of the hashes by which what bounced, complained or said STOP is known again; left out, the"
+        " link secret serves. Never change it: people would be written to again who must not be.",
     )
     batch: int = Field(200, ge=1, le=200, description="Most messages that a crash can leave unknown, per lane.")
     lease_seconds: float = Field(90.0, ge=1, le=600, description="After which a dead sender's messages are taken over.")

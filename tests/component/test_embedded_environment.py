@@ -56,3 +56,37 @@ def test_what_the_processes_have_to_agree_on_is_not_overridden(stack: Stack, mon
         monkeypatch.setenv(name, "elsewhere")
     after = told(stack, "signup")
     assert {name: after[name] for name in names} == {name: before[name] for name in names}
+
+
+KEYS = {"notifications": "NOTIFICATIONS_CONTACT_HASH_KEY", "endorsement": "ENDORSEMENT_WEBHOOK_KEY"}
+
+
+def key_of(stack: Stack, service: str) -> str:
+    return Path(told(stack, service)[f"{KEYS[service]}_FILE"]).read_text()
+
+
+@pytest.mark.parametrize("service", KEYS)
+def test_service_has_a_key_of_its_own_for_what_outlives_links(stack: Stack, service: str) -> None:
+    key, link_secret = key_of(stack, service), Path(told(stack, service)[f"{service.upper()}_LINK_SECRET_FILE"])
+    assert (len(key), key == link_secret.read_text()) == (64, False)
+    stack.make_secrets()
+    assert key_of(stack, service) == key
+
+
+@pytest.mark.parametrize("service", KEYS)
+def test_stack_of_an_earlier_version_goes_on_with_its_link_secret(stack: Stack, service: str) -> None:
+    known = stack.credentials
+    known["services"][service].pop(KEYS[service].split("_", 1)[1].lower())
+    write_atomically(stack.home.secrets, json.dumps(known))
+    stack.make_secrets()
+    assert key_of(stack, service) == known["services"][service]["link_secret"]
+
+
+@pytest.mark.parametrize("form", ["", "_FILE"])
+@pytest.mark.parametrize("service", KEYS)
+def test_explicitly_given_key_wins(stack: Stack, monkeypatch: pytest.MonkeyPatch, service: str, form: str) -> None:
+    monkeypatch.setenv(f"{KEYS[service]}{form}", "given")
+    env = told(stack, service)
+    assert {name: value for name, value in env.items() if name.startswith(KEYS[service])} == {
+        f"{KEYS[service]}{form}": "given"
+    }

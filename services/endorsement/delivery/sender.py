@@ -35,13 +35,13 @@ class Sender:
 
     def __init__(
         self,
-        link_secret: str,
+        key: str,
         *,
         timeout_seconds: float,
         allow_private: bool,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._link_secret = link_secret
+        self._key = key
         self._timeout = timeout_seconds
         self._allow_private = allow_private
         self._client = httpx.AsyncClient(
@@ -99,7 +99,7 @@ class Sender:
         versions = [subscriber.secret_version]
         if subscriber.previous_until is not None and claim.now < subscriber.previous_until:
             versions.append(subscriber.secret_version - 1)
-        return [secret_of(self._link_secret, subscriber.id, version) for version in versions]
+        return [secret_of(self._key, subscriber.id, version) for version in versions]
 
     async def close(self) -> None:
         """Close the client."""

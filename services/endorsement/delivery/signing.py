@@ -9,10 +9,10 @@ from uuid import UUID
 from standardwebhooks.webhooks import Webhook
 
 
-def secret_of(link_secret: str, subscriber_id: UUID, version: int) -> str:
+def secret_of(key: str, subscriber_id: UUID, version: int) -> str:
     """A subscriber's secret (`whsec_`, 32 bytes), derived: the database holds none that could leak."""
     purpose = f"webhook-secret\x00{subscriber_id}\x00{version}"
-    digest = hmac.digest(link_secret.encode(), purpose.encode(), hashlib.sha256)
+    digest = hmac.digest(key.encode(), purpose.encode(), hashlib.sha256)
     return "whsec_" + base64.b64encode(digest).decode()
 
 

@@ -40,8 +40,7 @@ class ReplayBody(Body):
 
 
 def _secret(request: Request, subscriber: Subscriber) -> str:
-    key = request.app.state.settings.link_secret.get_secret_value()
-    return secret_of(key, subscriber.id, subscriber.secret_version)
+    return secret_of(request.app.state.settings.signing_key, subscriber.id, subscriber.secret_version)
 
 
 async def _register(request: Request, principal: Principal, url: str, description: str) -> Subscriber:

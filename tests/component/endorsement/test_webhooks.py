@@ -65,6 +65,41 @@ async def test_announcement_and_rescission_arrive_signed_and_in_order(databases:
         assert await log_of(service, subscriber) == [("delivered", None, 1, 200, None)] * 2
 
 
+@pytest.mark.parametrize("key", ["key-of-webhooks", None])
+async def test_signatures_outlive_new_links_where_webhooks_have_a_key_of_their_own(
+    databases: DatabaseFactory, key: str | None
+) -> None:
+    """Without one they do not: a system that never set it must not rotate its link secret."""
+    database = await databases("endorsement")
+    common = {"webhook_allow_private": True, "webhook_key": key}
+    async with receiving() as receiver:
+        async with opened(database, link_secret="before", **common) as service:
+            subscriber, secret = await registered(service, receiver)
+        async with opened(database, link_secret="after", **common) as service:
+            await call(service, ADMIN, "POST", f"/v1/webhooks/{subscriber}/test", status=202)
+            assert await courier_of(service).deliver_due() == 1
+        [got] = receiver.got
+        if key is None:
+            with pytest.raises(WebhookVerificationError):
+                Webhook(secret).verify(got.body, got.headers)
+        else:
+            assert Webhook(secret).verify(got.body, got.headers)["id"] == got.headers["webhook-id"]
+
+
+async def test_webhooks_are_signed_with_the_link_secret_where_they_have_no_key(databases: DatabaseFactory) -> None:
+    """What a system without the key signed, one that is given its link secret as key signs alike."""
+    database = await databases("endorsement")
+    async with receiving() as receiver:
+        async with opened(database, webhook_allow_private=True, link_secret="before") as service:
+            subscriber, secret = await registered(service, receiver)
+        settings = {"webhook_allow_private": True, "link_secret": "after", "webhook_key": "before"}
+        async with opened(database, **settings) as service:
+            await call(service, ADMIN, "POST", f"/v1/webhooks/{subscriber}/test", status=202)
+            assert await courier_of(service).deliver_due() == 1
+        [got] = receiver.got
+        assert Webhook(secret).verify(got.body, got.headers)["id"] == got.headers["webhook-id"]
+
+
 async def test_failing_receiver_gets_the_same_id_again_until_it_is_given_up(databases: DatabaseFactory) -> None:
     database = await databases("endorsement")
     async with opened(database, webhook_allow_private=True) as service, receiving() as receiver:

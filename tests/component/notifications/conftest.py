@@ -5,6 +5,7 @@ import email
 import email.policy
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any
@@ -218,11 +219,20 @@ def settings_for(database: Database, relay_host: RelayHost, outside: Outside, **
     )
 
 
-@pytest.fixture
-async def station(databases: DatabaseFactory, relay_host: RelayHost, outside: Outside) -> AsyncIterator[Station]:
-    """A service whose lanes the test drives."""
-    database = await databases("notifications")
-    async with running(SERVICE, settings_for(database, relay_host, outside, smtp_timeout_seconds=2.0)) as service:
+@asynccontextmanager
+async def stationed(
+    database: Database, relay_host: RelayHost, outside: Outside, **changes: Any
+) -> AsyncIterator[Station]:
+    """The service on this database, with changed settings."""
+    settings = settings_for(database, relay_host, outside, smtp_timeout_seconds=2.0, **changes)
+    async with running(SERVICE, settings) as service:
         yield Station(service, database, relay_host, outside)
         for close in service.parts.on_close:
             await close()
+
+
+@pytest.fixture
+async def station(databases: DatabaseFactory, relay_host: RelayHost, outside: Outside) -> AsyncIterator[Station]:
+    """A service whose lanes the test drives."""
+    async with stationed(await databases("notifications"), relay_host, outside) as made:
+        yield made

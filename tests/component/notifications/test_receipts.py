@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.component.notifications.conftest import Station
+from tests.component.notifications.conftest import Outside, RelayHost, Station, stationed
 from tests.component.notifications.events import confirmed, invited, signed_up
+from tests.conftest import DatabaseFactory
 from tests.harness import client_of, deliver, take_outbox
 from tests.unit.notifications.samples import contact
 
@@ -71,6 +72,36 @@ async def test_bounce_that_comes_later_stops_the_address_once(station: Station) 
     await deliver(station.service, signed_up(person, known=True))
     await station.send()
     assert [row[2:] for row in await station.states()] == [("rejected", "bounced"), ("dropped", "suppressed")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "then"),
+    [
+        ({"contact_hash_key": "of-its-own"}, {"contact_hash_key": "of-its-own"}, ("dropped", "suppressed")),
+        # A system that had none is given the link secret that it began with.
+        ({}, {"contact_hash_key": "before"}, ("dropped", "suppressed")),
+        # What the key is for: without it, who bounced is written to again.
+        ({}, {}, ("accepted", None)),
+    ],
+    ids=["key", "seeded", "none"],
+)
+async def test_bounce_outlives_new_links_where_contacts_have_a_key_of_their_own(
+    databases: DatabaseFactory,
+    relay_host: RelayHost,
+    outside: Outside,
+    before: dict[str, str],
+    after: dict[str, str],
+    then: tuple[str, str | None],
+) -> None:
+    database = await databases("notifications")
+    async with stationed(database, relay_host, outside, link_secret="before", **before) as station:
+        person, message = await sent(station, invited, unknown=False)
+        assert (await report(station, message, "bounced")).json() == {"state": "rejected"}
+        assert await database.fetch("SELECT person_id, contact_hash IS NULL FROM suppressions") == [(None, False)]
+    async with stationed(database, relay_host, outside, link_secret="after", **after) as station:
+        await deliver(station.service, signed_up(person, known=True))
+        await station.send()
+        assert [row[2:] for row in await station.states()] == [("rejected", "bounced"), then]
 
 
 async def test_complaint_leaves_links_only(station: Station) -> None:

@@ -11,8 +11,9 @@ from fastapi import Response
 from services.notifications.store import people
 from services.notifications.store.people import MARK_REPLY
 from shared.events import notifications
-from tests.component.notifications.conftest import Station
+from tests.component.notifications.conftest import Outside, RelayHost, Station, stationed
 from tests.component.notifications.events import consent, reminder
+from tests.conftest import DatabaseFactory
 from tests.harness import client_of, deliver, take_outbox
 from tests.unit.notifications.samples import contact
 
@@ -223,6 +224,20 @@ async def test_stop_of_an_unknown_number_holds_by_the_number_alone(station: Stat
     await remind(station)
     await station.send("text")
     assert await texts(station) == [("dropped", "suppressed")]
+
+
+async def test_stop_of_an_unknown_number_outlives_new_links(
+    databases: DatabaseFactory, relay_host: RelayHost, outside: Outside
+) -> None:
+    database = await databases("notifications")
+    key = "of-its-own"
+    async with stationed(database, relay_host, outside, link_secret="before", contact_hash_key=key) as station:
+        await at_hour(station, 10)
+        await incoming(station, "stop", sender="316 555 0123")
+    async with stationed(database, relay_host, outside, link_secret="after", contact_hash_key=key) as station:
+        await remind(station)
+        await station.send("text")
+        assert await texts(station) == [("dropped", "suppressed")]
 
 
 async def test_start_takes_a_stop_back(station: Station) -> None:

@@ -53,6 +53,16 @@ def test_secret_comes_from_a_file(variables: pytest.MonkeyPatch, tmp_path: Path)
     assert Settings().link_secret.get_secret_value() == "from the file"
 
 
+def test_empty_file_gives_nothing(variables: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    variables.setenv("TRIED_OWNER_DATABASE_URL_FILE", str(tmp_path / "empty"))
+    assert Settings().owner_database_url is None
+    variables.delenv("TRIED_LINK_SECRET")
+    variables.setenv("TRIED_LINK_SECRET_FILE", str(tmp_path / "empty"))
+    with pytest.raises(ValidationError, match="Field required"):
+        Settings()
+
+
 def test_structured_value_comes_from_a_file(variables: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "callers").write_text('{"matching": {"token_sha256": "%s", "scopes": ["contacts"]}}' % ("a" * 64))
     variables.setenv("TRIED_INTERNAL_CALLERS_FILE", str(tmp_path / "callers"))
