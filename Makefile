@@ -27,8 +27,8 @@ install: $(STAMP) ## Make the virtual environment with pinned, hashed packages
 # HUSTINGS_STACK=embedded|docker chooses how the system runs here; without it a fresh directory gets containers where
 # Docker answers, and a used one stays as it is.
 .PHONY: up
-up: $(STAMP) ## Run the whole system here and print its addresses
-	@$(BIN)/python -m deploy.stack up
+up: $(STAMP) ## Run the whole system here and print its addresses (SCALE="matching-worker=3", by containers)
+	@$(BIN)/python -m deploy.stack up $(foreach one,$(SCALE),--scale $(one))
 
 .PHONY: down
 down: $(STAMP) ## Stop the system; its data stays
@@ -45,6 +45,26 @@ status: $(STAMP) ## Show the processes of the running system
 .PHONY: logs
 logs: $(STAMP) ## Show the logs (NAME=signup FOLLOW=1)
 	@$(BIN)/python -m deploy.stack logs $(NAME) $(if $(FOLLOW),-f,)
+
+# The next four are for a system by containers.
+.PHONY: finish-deploy
+finish-deploy: $(STAMP) ## After a deploy: apply the migrations that waited for the old version to end
+	@$(BIN)/python -m deploy.compose contract
+
+.PHONY: backup
+backup: $(STAMP) ## Write databases and topics into a new folder (TO=/backups/monday)
+	@test -n "$(TO)" || { echo "Say where to: make backup TO=/backups/monday"; exit 1; }
+	@$(BIN)/python -m deploy.backup save "$(TO)"
+
+.PHONY: restore
+restore: $(STAMP) ## Replace all data by a backup's (FROM=/backups/monday YES=1)
+	@test -n "$(FROM)" || { echo "Say from where: make restore FROM=/backups/monday"; exit 1; }
+	@$(BIN)/python -m deploy.backup restore "$(FROM)" $(if $(YES),--yes,)
+
+.PHONY: rotate
+rotate: $(STAMP) ## Renew secrets and restart the services (SECRET=passwords, internal, sessions or links)
+	@test -n "$(SECRET)" || { echo "Say which: make rotate SECRET=passwords, internal, sessions or links"; exit 1; }
+	@$(BIN)/python -m deploy.compose rotate "$(SECRET)"
 
 .PHONY: images
 images: $(STAMP) ## Build the images of the services (needs Docker)

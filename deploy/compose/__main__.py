@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,11 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.compose.control import compose, compose_command, containers, wait_until_settled
+from deploy.compose.control import Container, compose, compose_command, containers, run_once, wait_until_settled
 from deploy.compose.control import scale as scale_options
 from deploy.compose.system import KEPT, ONCE, System
 from deploy.console import print_addresses, run
 from deploy.embedded.processes import StackError
+from deploy.embedded.stack import KEYS_FOR_GOOD
 from deploy.embedded.supervisor import parse_port
 from deploy.images.base import demand_bases
 from deploy.images.build import build_all
@@ -46,13 +48,17 @@ def up(
     scale: Annotated[list[str] | None, typer.Option(help="E.g. matching-worker=2; may be repeated.")] = None,
     build: Annotated[bool, typer.Option(help="Build images whose sources changed.")] = True,
 ) -> None:
-    """Starts everything and waits until every container is healthy; what runs already is left alone."""
+    """Starts everything and waits until every container is healthy; what runs already, as it is wanted, is left alone.
+
+    Variables that are set are remembered for every later command; set to nothing, one is forgotten.
+    """
     system = System.from_environment()
     _demand_docker()
     try:
         load(system.program)
     except (ProgramError, OSError) as error:
         raise StackError(f"The program file cannot be used: {error}") from error
+    system.remember()
     if build:
         demand_bases()
         out.print("Building images whose sources changed …")
@@ -129,11 +135,17 @@ def logs(
 
 
 @app.command()
-def secrets() -> None:
-    """Makes what secrets are missing, as files for compose, and prints where."""
+def contract() -> None:
+    """Ends a deploy: applies the migrations that waited for the old version to end, or says what still waits."""
     system = System.from_environment()
-    system.make_secrets()
-    out.print(str(system.folder / "secrets"))
+    _demand_docker()
+    if not any(container.state == "running" for container in containers(system)):
+        raise StackError("The stack is down: start it with `make up`.")
+    held = {service: run_once(system, f"{service}-migrate", "contract") for service in SERVICES}
+    for service, words in held.items():
+        out.print(f"{service}: {words or 'nothing is held back.'}", markup=False)
+    if any(held.values()):
+        raise StackError("The deploy is not at its end: do what is said above, then run `make finish-deploy` again.")
 
 
 @app.command()
@@ -141,12 +153,15 @@ def rotate(what: Annotated[Secret, typer.Argument(help="Which secrets to renew."
     """Renews secrets and restarts the services with them: about half a minute without answers.
 
     passwords: of the databases' roles. internal: between services. sessions: everybody signs in again.
-    links: links in mails that were sent before stop working.
+    links: links in mails that were sent before stop working; what bounced or said STOP and the secrets of webhooks
+    have keys of their own, which stay.
     """
     system = System.from_environment()
     _demand_docker()
     if not system.ports:
         raise StackError("There is no system to rotate secrets of: start one with `make up`.")
+    if what is Secret.LINKS:
+        _demand_keys_for_good(containers(system))
     system.forget(what)
     system.make_secrets()
     if what is Secret.PASSWORDS:
@@ -158,6 +173,14 @@ def rotate(what: Annotated[Secret, typer.Argument(help="Which secrets to renew."
     wait_until_settled(system, services)
     system.write_endpoints()
     out.print(f"The {what} are new, and every service runs with them.")
+
+
+def _demand_keys_for_good(here: Sequence[Container]) -> None:
+    """Containers of an earlier version would take the new link secret for these keys too."""
+    for service, key in KEYS_FOR_GOOD.items():
+        variable = f"{service}_{key}_file".upper()
+        if late := [one.name for one in here if one.service.startswith(service) and variable not in one.variables]:
+            raise StackError(f"{late[0]} is of a version without {variable}: run `make up` first.")
 
 
 def _demand_docker() -> None:

@@ -21,11 +21,15 @@ READY_SECONDS = 600.0
 POLL_SECONDS = 0.5
 SERVICE_LABEL = "com.docker.compose.service"
 PROJECT_LABEL = "com.docker.compose.project"
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
 @dataclass(frozen=True)
 class Container:
-    """One container as the daemon sees it. `state`: running, exited, …; `health`: healthy, starting, unhealthy, –."""
+    """One container as the daemon sees it. `state`: running, exited, …; `health`: healthy, starting, unhealthy, –.
+
+    `variables` are the names in its environment.
+    """
 
     id: str
     name: str
@@ -35,6 +39,7 @@ class Container:
     exit_code: int
     pid: int
     restarts: int
+    variables: frozenset[str]
 
     @property
     def settled(self) -> bool:
@@ -79,9 +84,29 @@ def compose(system: System, *arguments: str, show: bool = False, timeout_seconds
     return done.stdout
 
 
+def run_once(system: System, service: str, *arguments: str) -> str | None:
+    """Run another command in a container of its own, as `service` is run; None, or what it said when it failed."""
+    command = ("run", "--rm", "--no-deps", "-T", service, *arguments)
+    done = subprocess.run(
+        [*compose_command(), "--file", str(COMPOSE_FILE), "--project-name", system.project, *command],
+        env=system.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=READY_SECONDS,
+    )
+    # Compose's own words about the container come first.
+    return done.stdout.strip()[-600:] if done.returncode else None
+
+
 def containers(system: System) -> list[Container]:
     """Every container of the system, running or not, by name."""
-    ids = docker("ps", "--all", "--quiet", "--filter", f"label={PROJECT_LABEL}={system.project}").split()
+    # Without those of `compose run`, which are gone when their command ends.
+    labels = (f"{PROJECT_LABEL}={system.project}", f"{ONE_OFF_LABEL}=False")
+    filters = [part for label in labels for part in ("--filter", f"label={label}")]
+    ids = docker("ps", "--all", "--quiet", *filters).split()
     if not ids:
         return []
     found = []
@@ -97,6 +122,7 @@ def containers(system: System) -> list[Container]:
                 exit_code=state["ExitCode"],
                 pid=state["Pid"],
                 restarts=seen["RestartCount"],
+                variables=frozenset(one.partition("=")[0] for one in seen["Config"]["Env"] or ()),
             )
         )
     return sorted(found, key=lambda container: container.name)

@@ -1,4 +1,4 @@
-"""Process 1 of an image: `/app/entry.py web|worker|relay|all|migrate|settings` runs the one service that is in it."""
+"""Process 1 of an image: `/app/entry.py web|worker|relay|all|migrate|contract|settings` runs the one service in it."""
 
 import os
 import runpy

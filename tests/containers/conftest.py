@@ -69,10 +69,6 @@ class Containers(System):
 
     compose: Compose
 
-    def run(self, module: str, *arguments: str, timeout_seconds: float = 600) -> str:
-        """As the system was started: a restore makes containers anew, with the variables of its own caller."""
-        return run(self.home, module, *arguments, timeout_seconds=timeout_seconds, environment=LOCAL_WEBHOOKS)
-
     def all(self) -> list[Container]:
         """Every container."""
         return containers(self.compose)
