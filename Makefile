@@ -43,8 +43,8 @@ status: $(STAMP) ## Show the processes of the running system
 	@$(BIN)/python -m deploy.stack status
 
 .PHONY: logs
-logs: $(STAMP) ## Show the logs (NAME=signup FOLLOW=1)
-	@$(BIN)/python -m deploy.stack logs $(NAME) $(if $(FOLLOW),-f,)
+logs: $(STAMP) ## Show the logs (NAME=signup FOLLOW=1), or write those of containers into a folder (TO=/tmp/logs)
+	@$(BIN)/python -m deploy.stack logs $(NAME) $(if $(FOLLOW),-f,) $(if $(TO),--to "$(TO)",)
 
 # The next four are for a system by containers.
 .PHONY: finish-deploy
@@ -62,9 +62,9 @@ restore: $(STAMP) ## Replace all data by a backup's (FROM=/backups/monday YES=1)
 	@$(BIN)/python -m deploy.backup restore "$(FROM)" $(if $(YES),--yes,)
 
 .PHONY: rotate
-rotate: $(STAMP) ## Renew secrets and restart the services (SECRET=passwords, internal, sessions or links)
-	@test -n "$(SECRET)" || { echo "Say which: make rotate SECRET=passwords, internal, sessions or links"; exit 1; }
-	@$(BIN)/python -m deploy.compose rotate "$(SECRET)"
+rotate: $(STAMP) ## Renew secrets and restart the services (SECRET="internal links"; passwords, sessions)
+	@test -n "$(SECRET)" || { echo "Say which: make rotate SECRET=links (or passwords, internal, sessions)"; exit 1; }
+	@$(BIN)/python -m deploy.compose rotate $(SECRET)
 
 .PHONY: images
 images: $(STAMP) ## Build the images of the services (needs Docker)

@@ -28,7 +28,8 @@ def _endpoints(path: Path | None) -> tuple[Path, dict[str, Any]]:
     found = path or Path(os.environ.get("HUSTINGS_ENDPOINTS", home / "endpoints.json"))
     try:
         content = json.loads(found.read_text(encoding="utf-8"))
-        return found, {"kafka": str(content["kafka"]), "owners": dict(content["postgres_owner"])}
+        known = {"kafka": str(content["kafka"]), "owners": dict(content["postgres_owner"])}
+        return found, {**known, "stack": str(content.get("stack", ""))}
     except FileNotFoundError:
         raise BadEvidence(
             f"{found} is missing: run `make up` first, or give --endpoints the file of the system to check."
@@ -105,7 +106,10 @@ def ledger(
             found: Iterable[Partition | RawRecord] = read_file(topics) if topics else read_kafka(known["kafka"])
             return archive(archive_to, found) if archive_to else found
 
-        sources = judge.Sources(known["owners"], records, journals, _logs(place.parent, logs or []), at_rest)
+        read = _logs(place.parent, logs or [])
+        if not read and known["stack"] == "docker":
+            _tell("The logs are with the containers: `make logs TO=FOLDER` writes them, `--logs FOLDER` reads them.")
+        sources = judge.Sources(known["owners"], records, journals, read, at_rest)
         with tempfile.TemporaryDirectory(prefix="hustings-ledger-") as scratch:
             evidence = judge.gather(sources, store or Path(scratch) / "evidence.sqlite3", _tell)
             try:

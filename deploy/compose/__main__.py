@@ -6,13 +6,22 @@ import shutil
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.compose.control import Container, compose, compose_command, containers, run_once, wait_until_settled
+from deploy.compose.control import (
+    Container,
+    compose,
+    compose_command,
+    containers,
+    run_once,
+    wait_until_settled,
+    write_log,
+)
 from deploy.compose.control import scale as scale_options
 from deploy.compose.system import KEPT, ONCE, System
 from deploy.console import print_addresses, run
@@ -123,6 +132,9 @@ def logs(
     name: Annotated[str | None, typer.Argument(help="signup, signup-web, kafka, …")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing what comes.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.")] = 20,
+    to: Annotated[
+        Path | None, typer.Option(help="Write the whole logs into this folder instead, for the ledger.")
+    ] = None,
 ) -> None:
     """Prints the end of one log, or of all; `signup` means all its processes."""
     system = System.from_environment()
@@ -131,6 +143,12 @@ def logs(
     chosen = [one for one in known if name in {None, one} or (name in SERVICES and one.startswith(f"{name}-"))]
     if not chosen:
         raise StackError(f"There is no container {name!r}: choose one of {', '.join((*SERVICES, *known))}.")
+    if to is not None:
+        to.mkdir(parents=True, exist_ok=True)
+        for container in (one for one in containers(system) if one.service in chosen):
+            write_log(container, to / f"{container.name}.log")
+        out.print(f"The logs are in {to}: `./hustings ledger --logs {to}` reads them.", markup=False)
+        return
     sys.exit(int(compose(system, "logs", "--tail", str(lines), *(["-f"] if follow else []), *chosen, show=True)))
 
 
@@ -149,22 +167,23 @@ def contract() -> None:
 
 
 @app.command()
-def rotate(what: Annotated[Secret, typer.Argument(help="Which secrets to renew.")]) -> None:
+def rotate(what: Annotated[list[Secret], typer.Argument(help="Which secrets to renew.")]) -> None:
     """Renews secrets and restarts the services with them: about half a minute without answers.
 
     passwords: of the databases' roles. internal: between services. sessions: everybody signs in again.
-    links: links in mails that were sent before stop working; what bounced or said STOP and the secrets of webhooks
-    have keys of their own, which stay.
+    links: links that answer, unsubscribe or explain stop working in mails sent before. What bounced or said STOP and
+    the secrets of webhooks have keys of their own, which stay.
     """
     system = System.from_environment()
     _demand_docker()
     if not system.ports:
         raise StackError("There is no system to rotate secrets of: start one with `make up`.")
-    if what is Secret.LINKS:
+    if Secret.LINKS in what:
         _demand_keys_for_good(containers(system))
-    system.forget(what)
+    for kind in what:
+        system.forget(kind)
     system.make_secrets()
-    if what is Secret.PASSWORDS:
+    if Secret.PASSWORDS in what:
         compose(system, "up", "--detach", "--no-build", "--no-deps", "--force-recreate", "databases")
         wait_until_settled(system, ["databases"])
     services = [name for name in KEPT if name not in SERVERS]
@@ -172,7 +191,7 @@ def rotate(what: Annotated[Secret, typer.Argument(help="Which secrets to renew."
     compose(system, "restart", "--timeout", "30", *services)
     wait_until_settled(system, services)
     system.write_endpoints()
-    out.print(f"The {what} are new, and every service runs with them.")
+    out.print(f"The {', '.join(what)} are new, and every service runs with them.")
 
 
 def _demand_keys_for_good(here: Sequence[Container]) -> None:

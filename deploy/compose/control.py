@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from deploy.compose.system import COMPOSE_FILE, ONCE, System
 from deploy.embedded.processes import StackError
@@ -146,6 +147,14 @@ def last_words(container: Container, lines: int = 8) -> str:
         ["docker", "logs", "--tail", str(lines), container.id], capture_output=True, text=True, check=False
     )
     return (done.stdout + done.stderr).strip()[-1500:]
+
+
+def write_log(container: Container, path: Path) -> None:
+    """Write all that a container has said and its daemon still keeps."""
+    with path.open("wb") as target:
+        done = subprocess.run(["docker", "logs", container.id], stdout=target, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise StackError(f"The log of {container.name} could not be written to {path}; see `make status`.")
 
 
 def wait_until_settled(system: System, services: Sequence[str], timeout_seconds: float = READY_SECONDS) -> None:

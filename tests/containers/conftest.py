@@ -23,6 +23,8 @@ from tests.servers import ContainerKafka, ContainerPostgres
 
 __all__ = ["browser"]
 
+# A secret that the operator gives; only `up` gets it.
+INBOUND_TOKEN = "inbound-of-tests"
 # Fifteen containers on two cores, beside the tests.
 UP_SECONDS = 600
 
@@ -96,7 +98,8 @@ def composed(home: Path, *options: str, **environment: str) -> Iterator[Containe
 @pytest.fixture(scope="module")
 def system(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
     """The system that the tests of a module share; one worker twice."""
-    with composed(tmp_path_factory.mktemp("containers"), "--scale", "matching-worker=2") as running:
+    home = tmp_path_factory.mktemp("containers")
+    with composed(home, "--scale", "matching-worker=2", NOTIFICATIONS_SMS_INBOUND_TOKEN=INBOUND_TOKEN) as running:
         yield running
 
 

@@ -10,17 +10,22 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import httpx
 import pytest
+from standardwebhooks.webhooks import Webhook
 
-from deploy.compose.control import compose
+from deploy.compose.control import compose, run_once
 from deploy.compose.system import COMPOSE_FILE, KEPT, ONCE
+from deploy.demo.mailbox import links
 from deploy.embedded.stack import Home
 from deploy.images.docker import docker
 from deploy.stack import choose
 from shared.settings import SERVICES
-from tests.containers.conftest import Containers
+from tests.component.endorsement.receiver import receiving
+from tests.containers.conftest import INBOUND_TOKEN, Containers
 from tests.flow.conftest import run
 from tests.flow.test_path import test_path_from_signup_to_endorsement_and_back as path
 from tests.flow.topics import at_rest
@@ -243,11 +248,8 @@ async def test_nothing_is_lost_whichever_container_is_killed(system: Containers)
 async def green(system: Containers) -> None:
     """The ledger finds nothing wrong at rest, in databases, topics and the containers' own logs."""
     logs = system.home / "container-logs"
-    logs.mkdir(exist_ok=True)
-    for one in system.all():
-        command = ["docker", "logs", one.id]
-        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True)
-        (logs / f"{one.name}.log").write_bytes(done.stdout + done.stderr)
+    await asyncio.to_thread(system.run, "deploy.compose", "logs", "--to", str(logs))
+    assert {path.stem for path in logs.iterdir()} == {one.name for one in system.all()}
     await system.command("ledger", "--logs", str(logs))
 
 
@@ -297,6 +299,101 @@ async def test_rotated_passwords_replace_the_old_ones(system: Containers) -> Non
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(old[service])
         assert await system.fetch(service, "SELECT 1") == [(1,)]
+    whole(system)
+
+
+async def test_rotation_ends_sessions_and_links_and_forgets_neither_stops_nor_webhooks(
+    system: Containers, receiver_host: str
+) -> None:
+    """Three kinds at once, so that the services restart once. The databases' passwords are the test above."""
+    email, number = "rotating@example.org", "316 555 0177"
+    urls, folder = system.endpoints, system.compose.folder / "secrets"
+    stops = "SELECT lifted_at IS NULL FROM suppressions WHERE channel = 'sms' AND person_id IS NULL ORDER BY since"
+    await system.command("staff", "add", "--name", "Rotating Ruiz", "--email", email, "--role", "admin")
+    async with httpx.AsyncClient(timeout=30) as http, receiving(receiver_host) as receiver:
+
+        async def signed_in(after: str) -> tuple[dict[str, str], dict[str, Any]]:
+            """The header of a new session, and the mail whose link opened it."""
+            mail = await asyncio.to_thread(
+                system.mailbox.wait_for,
+                email,
+                lambda one: int(one["id"]) > int(after) and links(one, "/account/sign-in/") != [],
+            )
+            token = links(mail, "/account/sign-in/")[0].rsplit("/", 1)[1]
+            answer = await http.post(f"{urls['signup']}/v1/account/session", json={"token": token})
+            return {"Authorization": f"Bearer {answer.raise_for_status().json()['session']}"}, mail
+
+        async def text(body: str) -> str:
+            answer = await http.post(
+                f"{urls['notifications']}/sms/inbound",
+                json={"from": number, "body": body},
+                headers={"X-Inbound-Token": INBOUND_TOKEN},
+            )
+            return str(answer.raise_for_status().json()["intent"])
+
+        async def explained(link: str) -> tuple[int, str]:
+            """What the page behind a mail's own link answers, on this machine."""
+            token = link.rsplit("/", 1)[1]
+            answer = await http.get(f"{urls['notifications']}/v1/messages/why/{token}")
+            return answer.status_code, answer.json().get("code", "")
+
+        async def called(service: str, token: str) -> int:
+            """Whether a service may ask signup for contacts with that credential."""
+            answer = await http.post(
+                f"{urls['signup']}/internal/contacts",
+                json={"person_ids": []},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            return answer.status_code
+
+        session, mail = await signed_in("0")
+        made = await http.post(
+            f"{urls['endorsement']}/v1/webhooks", json={"url": receiver.url, "description": "Press"}, headers=session
+        )
+        webhook = made.raise_for_status().json()
+        assert await text("STOP") == "stop"
+        assert await system.fetch("notifications", stops) == [(True,)]
+        [link] = links(mail, "/messages/why/")
+        assert (await explained(link))[0] == 200
+        internal = (folder / "notifications_internal_token").read_text()
+        assert await called("notifications", internal) == 200
+
+        await asyncio.to_thread(system.run, "deploy.compose", "rotate", "internal", "sessions", "links")
+
+        whole(system)
+        answers = [
+            (await http.get(f"{urls['signup']}/v1/me", headers=session)).status_code,
+            (await http.get(f"{urls['endorsement']}/v1/webhooks", headers=session)).status_code,
+            await called("notifications", internal),
+            await called("notifications", (folder / "notifications_internal_token").read_text()),
+        ]
+        assert answers == [401, 401, 401, 200]
+        assert await explained(link) == await explained("https://example.org/never-made") == (404, "not_found")
+        # A mail is only sent when notifications has asked signup for the contact and for the link.
+        await http.post(f"{urls['signup']}/v1/account/sign-in", json={"email": email})
+        session, mail = await signed_in(mail["id"])
+        assert (await explained(links(mail, "/messages/why/")[0]))[0] == 200
+        # The hash of the number is the one of before: the START finds the STOP.
+        assert await text("START") == "start"
+        assert await system.fetch("notifications", stops) == [(False,)]
+        address = f"{urls['endorsement']}/v1/webhooks/{webhook['webhook_id']}"
+        assert (await http.post(f"{address}/test", headers=session)).status_code == 202
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not receiver.got:
+            assert time.monotonic() < deadline, "no webhook came"
+            await asyncio.sleep(0.2)
+        got = receiver.got[0]
+        assert Webhook(webhook["secret"]).verify(got.body, got.headers)["id"] == got.headers["webhook-id"]
+        assert (await http.post(f"{address}/disabling", headers=session)).status_code == 200
+
+
+async def test_deploy_is_ended_by_one_command(system: Containers) -> None:
+    """Nothing is held back here, since every process is of this version; what holds back is in the kernel's tests."""
+    said = await asyncio.to_thread(system.run, "deploy.compose", "contract")
+    assert said.splitlines() == [f"{service}: nothing is held back." for service in SERVICES]
+    words = await asyncio.to_thread(run_once, system.compose, "signup-migrate", "nonsense")
+    assert words is not None
+    assert "invalid choice: 'nonsense'" in words
     whole(system)
 
 
