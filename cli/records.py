@@ -1,7 +1,9 @@
-"""`hustings records`: what could not be handled, and the commands to try it again."""
+"""`hustings records`: what could not be handled or sent, and the commands to try it again."""
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 import typer
@@ -9,9 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.endpoints import endpoints, fail
+from cli.oversized import LEAST_CHARACTERS, NotShortened, find_large, shorten
 from shared.settings import SERVICES
 
-app = typer.Typer(help="See and redrive parked, dead and quarantined records.", no_args_is_help=True)
+app = typer.Typer(
+    help="See and redrive parked, dead and quarantined records, and those that are too large to send.",
+    no_args_is_help=True,
+)
 
 # Bounded: an outage must not be made worse by listing what it piled up.
 FIND = """
@@ -32,6 +38,9 @@ REDRIVE_TIMERS = """
 """
 
 RESET_OFFSETS = "DELETE FROM inbox_offsets"
+LONGEST_REASON = 300
+
+T = TypeVar("T")
 
 
 def _service(name: str) -> str:
@@ -41,10 +50,17 @@ def _service(name: str) -> str:
 
 
 def _run(service: str, *statements: tuple[str, tuple[Any, ...]]) -> list[Any]:
-    async def run() -> list[Any]:
+    async def fetch(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Any]:
+        return [await connection.fetch(sql, *arguments) for sql, arguments in statements]
+
+    return _connected(service, fetch)
+
+
+def _connected(service: str, job: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[T]]) -> T:
+    async def run() -> T:
         connection = await asyncpg.connect(endpoints().dsn[service], timeout=5)
         try:
-            return [await connection.fetch(sql, *arguments) for sql, arguments in statements]
+            return await job(connection)
         finally:
             await connection.close()
 
@@ -86,3 +102,37 @@ def reset_offsets(service: Annotated[str, typer.Argument(help="signup, matching,
     """
     _run(_service(service), (RESET_OFFSETS, ()))
     typer.echo(f"{service} reads its topics from their beginning when it is restarted.")
+
+
+@app.command("large")
+def large(service: Annotated[str, typer.Argument(help="signup, matching, …")]) -> None:
+    """List the events that wait in a service's outbox and are too large to be sent, at most 200."""
+    rows = _connected(_service(service), find_large)
+    if not rows:
+        typer.echo(f"The outbox of {service} holds nothing that is too large.")
+        return
+    columns = ("event_id", "topic", "key", "bytes", "created_at")
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[column]) for column in columns))
+    Console().print(table)
+
+
+@app.command("shorten")
+def shorten_event(
+    service: Annotated[str, typer.Argument(help="signup, matching, …")],
+    event: Annotated[UUID, typer.Argument(help="The event's id, as `large` lists it")],
+    reason: Annotated[str, typer.Option(help="Why, in one line without names or contacts; kept for good")],
+    to: Annotated[int, typer.Option(min=LEAST_CHARACTERS, help="Characters that each longer text is cut to")] = 2000,
+) -> None:
+    """Cut the texts of an event that is too large to be sent; it keeps its id and its number, and goes out.
+
+    What was cut is still in the service's own tables. Which fields were cut, and why, is written down.
+    """
+    if not 3 <= len(reason.strip()) <= LONGEST_REASON or not reason.isprintable():
+        raise fail(f"Give the reason in one line of 3 to {LONGEST_REASON} characters.")
+    try:
+        size, fields = _connected(_service(service), lambda connection: shorten(connection, event, to, reason.strip()))
+    except NotShortened as no:
+        raise fail(str(no)) from None
+    typer.echo(f"{event} has {size:,} bytes now ({', '.join(fields)} cut); the relay sends it within half a minute.")

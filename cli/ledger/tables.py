@@ -19,6 +19,10 @@ SHARED: Mapping[str, str] = {
     "clock": "SELECT extract(epoch FROM ahead)::float8 AS ahead, extract(epoch FROM now())::float8 AS wall FROM clock",
     "streams": "SELECT topic, key, version FROM streams",
     "outbox": "SELECT topic, key, event_id, extract(epoch FROM created_at)::float8 AS at FROM outbox",
+    # What an operator shortened because no broker took it.
+    "shortened": """
+        SELECT topic, event_id, encode(former, 'hex') AS former, encode(later, 'hex') AS later FROM outbox_changes
+    """,
     "inbox_offsets": "SELECT topic, partition, next_offset FROM inbox_offsets",
     "inbox_seen": "SELECT event_day::text AS event_day, event_id FROM inbox_seen",
     "parked": "SELECT topic, key, event_id, event_type, partition, record_offset, status FROM parked",
@@ -180,6 +184,7 @@ OWN: Mapping[str, Mapping[str, str]] = {
 }
 INDEXES = """
     CREATE INDEX streams_idx ON streams (topic, key);
+    CREATE INDEX shortened_idx ON shortened (event_id);
     CREATE INDEX seen_idx ON inbox_seen (event_id, service);
     CREATE INDEX parked_idx ON parked (event_id, service);
     CREATE INDEX aliases_idx ON aliases (alias_id);

@@ -30,6 +30,8 @@ CHANGED = """
     SELECT r.event_id, r.topic, r.partition || '/' || r.offset FROM records AS r
     JOIN copies ON copies.event_id = r.event_id AND copies.topic = r.topic
     WHERE r.topic = ? AND (r.digest <> copies.digest OR r.key <> copies.key)
+      AND NOT EXISTS (SELECT 1 FROM shortened AS s WHERE s.event_id = r.event_id AND s.topic = r.topic
+                      AND s.former = copies.digest AND s.later = r.digest)
 """
 COPIED_TWICE = "SELECT event_id, count(*) FROM copies WHERE topic = ? GROUP BY event_id HAVING count(*) > 1"
 # Without copies the counters say how many there were.
@@ -81,6 +83,8 @@ def outbox_and_topics(evidence: Evidence, check: Check) -> None:
             check.each(evidence.rows(UNCOUNTED, topic), "on {1} under key {2}, of which the database knows no event")
     check.count(evidence.count("SELECT count(*) FROM copies"), "copied outbox rows")
     check.count(evidence.count("SELECT count(*) FROM records WHERE first"), "events on topics")
+    if shortened := evidence.count("SELECT count(*) FROM shortened"):
+        check.count(shortened, "events that an operator shortened")
     if evidence.at_rest:
         _states(evidence, check)
 

@@ -1,6 +1,7 @@
 """The outbox and its relay on a real broker: nothing lost, nothing misordered, whoever dies or hangs in between."""
 
 import asyncio
+import hashlib
 import random
 import signal
 from collections import defaultdict
@@ -15,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerFenced
 from structlog.testing import capture_logs
 
+from cli.oversized import NotShortened, find_large, shorten
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.processes import choose_port
 from shared.broker import create_topics
@@ -356,6 +358,62 @@ async def test_oversized_record_holds_back_its_key_only(kernel: Kernel, kafka: K
     assert sorted((key, number) for key, _, _, number in found) == sorted(
         (str(other), number) for other in others for number in range(3)
     )
+
+
+async def test_oversized_record_that_is_shortened_goes_out_under_its_id_and_number(
+    kernel: Kernel, kafka: Kafka
+) -> None:
+    key = uuid4()
+    async with kernel.workshop.begin() as work:
+        work.emit(*(Noted(person_id=key, number=number) for number in range(2)))
+        work.emit(Noted(person_id=key, number=2, padding="ß" * 600_000))
+        work.emit(Noted(person_id=key, number=3, padding="short"))
+    appended = await kernel.pool.fetch("SELECT event_id, payload FROM outbox ORDER BY id")
+    ids = [row["event_id"] for row in appended]
+    async with kernel.pool.acquire() as connection, running(make_relay(kernel, kafka, held_seconds=1).run()):
+        large = await find_large(connection)
+        assert [(row["event_id"], row["key"], row["bytes"] > 1_000_000) for row in large] == [(ids[2], str(key), True)]
+        for event, to, why in (
+            (uuid4(), 64, "No event .* waits there"),
+            (ids[3], 64, "is not too large"),
+            (ids[2], 500_000, "still has 1,000,[0-9]+ bytes of at most 950,000: give a smaller --to"),
+        ):
+            with pytest.raises(NotShortened, match=why):
+                await shorten(connection, event, to, "Too large")
+        assert await kernel.count("outbox_changes") == 0
+        size, fields = await shorten(connection, ids[2], 100, "Too large for the broker")
+        assert (size < 1000, fields) == (True, ["padding"])
+        await until(lambda: emptied(kernel), what="an empty outbox")
+    found = await records_of(kafka, Noted, [key])
+    assert found == [(str(key), str(ids[number]), number + 1, number) for number in range(4)]
+    records = [
+        record for record in await read_topic(kafka.bootstrap, Noted.topic.name) if record.key == str(key).encode()
+    ]
+    assert Noted.model_validate_json(records[2].value).padding == "ß" * 99 + "…"
+    [change] = await kernel.pool.fetch("SELECT event_id, topic, key, fields, reason, former, later FROM outbox_changes")
+    digests = [
+        hashlib.sha256(str(key).encode() + b"\0" + value).digest()
+        for value in (appended[2]["payload"], records[2].value)
+    ]
+    assert tuple(change) == (ids[2], Noted.topic.name, str(key), ["padding"], "Too large for the broker", *digests)
+    for statement in ("DELETE FROM outbox_changes", "UPDATE outbox_changes SET reason = ''"):
+        with pytest.raises(asyncpg.RaiseError, match="stays written down"):
+            await kernel.pool.execute(statement)
+
+
+async def test_shortened_event_that_no_reader_would_take_is_left_as_it_is(kernel: Kernel) -> None:
+    key = uuid4()
+    async with kernel.workshop.begin() as work:
+        work.emit(Noted(person_id=key, number=0, padding="x" * 1_100_000))
+    [event] = [row["event_id"] for row in await kernel.pool.fetch("SELECT event_id FROM outbox")]
+    async with kernel.pool.acquire() as connection:
+        await connection.execute("UPDATE outbox SET key = 'another'")
+        with pytest.raises(NotShortened, match="no reader would take it: the record's key is not the event's key"):
+            await shorten(connection, event, 100, "Too large")
+        await connection.execute("UPDATE outbox SET headers = replace(headers, 'test.noted.v1', 'test.noted.v9')")
+        with pytest.raises(NotShortened, match=r"knows no events of the type test\.noted\.v9"):
+            await shorten(connection, event, 100, "Too large")
+        assert await kernel.pool.fetchval("SELECT length(payload) > 1000000 FROM outbox")
 
 
 async def test_opposite_orders_of_keys_do_not_deadlock(kernel: Kernel) -> None:

@@ -35,6 +35,19 @@ def a_record_altered_on_its_way(copy: Copy) -> str:
 
 
 @corruption("L3")
+def a_record_shortened_otherwise_than_was_written_down(copy: Copy) -> str:
+    record = copy.record(is_type("matching.intro_call_scheduled.v1"))
+    copy.change_record(record, lambda line: {**line, "value": line["value"].replace("capacity", "Capacity")})
+    copy.run(
+        "matching",
+        "INSERT INTO outbox_changes (topic, key, event_id, former, later, fields, reason) "
+        "SELECT topic, key, event_id, sha256(convert_to(key, 'UTF8') || '\\x00'::bytea || payload), sha256('another'), "
+        f"'{{title}}', 'Too large' FROM ledger_outbox WHERE event_id = '{header(record, 'ce_id')}'",
+    )
+    return header(record, "ce_id")
+
+
+@corruption("L3")
 def one_event_id_appended_twice(copy: Copy) -> str:
     event = copy.one("signup", "SELECT event_id FROM ledger_outbox ORDER BY event_id LIMIT 1")
     copy.run(
