@@ -103,6 +103,11 @@ async def test_containers_have_no_rights_and_show_no_secret(system: Containers) 
         addresses = {one["HostIp"] for ports in (host["PortBindings"] or {}).values() for one in ports}
         assert addresses <= {"127.0.0.1"}, seen["Name"]
         assert seen["Config"]["User"] not in {"", "0", "root"}, seen["Name"]
+        # What nobody set is not there, rather than empty: it would hide a default.
+        told = [
+            one for one in seen["Config"]["Env"] if one.startswith(tuple(f"{service.upper()}_" for service in SERVICES))
+        ]
+        assert [one for one in told if one.endswith("=")] == [], seen["Name"]
     secrets = {file.name: file.read_text() for file in (system.compose.folder / "secrets").iterdir()}
     # Neither a key to verify with nor hashes of tokens are secret.
     public = {"session_public_key", *(f"{service}_internal_callers" for service in SERVICES)}
