@@ -149,7 +149,8 @@ def report(played: Played, session: Session, seed: int, size: Size, evidence: Pa
     """The verdict, and the command that repeats it."""
     session.stand.tell(
         f"{', '.join(played.rows)}: {'clean' if played.clean else 'NOT CLEAN'}; "
-        f"{played.people} people, {played.walkers} walkers, {played.seconds:.0f} s, seed {seed}"
+        f"{played.people} people, {played.walkers} walkers, of whom {played.whole_path} went the whole path, "
+        f"{played.seconds:.0f} s, seed {seed}"
     )
     again = f"make faults FAULT={','.join(played.rows)} SEED={seed} PEOPLE={size.people}"
     if played.clean:
@@ -221,6 +222,7 @@ def as_run(played: Played, seed: int) -> tally.Run:
         seed=seed,
         people=played.people,
         walkers=played.walkers,
+        whole_path=played.whole_path,
         verdict="clean" if played.clean else "not clean",
         violations=played.violations,
         problems=problems + [problem[:300] for problem in played.problems],

@@ -27,6 +27,13 @@ class Size:
     rate: float
 
 
+def whole_path(summary: Path) -> int:
+    """How many of a wave's walkers had their one-on-one and got as far as a decision; 0 if the wave did not end."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(json.loads(summary.read_text(encoding="utf-8"))["walkers"].get("whole_path", 0))
+    return 0
+
+
 class Crowd:
     """Waves of the load client, one after another; each has a directory and a journal of its own."""
 
@@ -38,6 +45,7 @@ class Crowd:
         self._process: Process | None = None
         self.people = 0
         self.walkers = 0
+        self.whole_path = 0
         self.problems: list[str] = []
 
     @property
@@ -82,6 +90,7 @@ class Crowd:
             self.problems.append(f"wave {self._waves} ended with {process.exit_code}: {said[-1500:]}")
         self.people += size.people
         self.walkers += size.walkers
+        self.whole_path += whole_path(self.directory / "summary.json")
         stand.tell(f"wave {self._waves} is through after {time.monotonic() - began:.1f} s, exit {process.exit_code}")
 
     def lines(self) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ class Played:
     rows: list[str]
     people: int = 0
     walkers: int = 0
+    whole_path: int = 0
     seconds: float = 0.0
     broken: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Session:
         began = time.monotonic()
         played = Played([row.name for row in rows])
         people, walkers, problems = self.crowd.people, self.crowd.walkers, len(self.crowd.problems)
+        whole_path = self.crowd.whole_path
         done = asyncio.Event()
         crowd = asyncio.create_task(self._crowd(first, more, done))
         rests: list[tuple[Row, Rest]] = []
@@ -81,6 +83,7 @@ class Session:
         await self._rest(played, rests)
         await self._ledger(played)
         played.people, played.walkers = self.crowd.people - people, self.crowd.walkers - walkers
+        played.whole_path = self.crowd.whole_path - whole_path
         played.seconds = time.monotonic() - began
         return played
 

@@ -1,7 +1,7 @@
 """The tally: one JSON line per run, and what all of them together support.
 
-{"at": …, "rows": [...], "seed": 7, "people": 5000, "walkers": 100, "verdict": "clean", "violations": 0,
- "problems": [], "seconds": 97.1, "revision": "1a2b3c4"}
+{"at": …, "rows": [...], "seed": 7, "people": 5000, "walkers": 100, "whole_path": 99, "verdict": "clean",
+ "violations": 0, "problems": [], "seconds": 97.1, "revision": "1a2b3c4"}
 """
 
 import datetime as dt
@@ -18,7 +18,11 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One crowd through some rows. `violations` are the ledger's; `problems` what rows and load client asserted."""
+    """One crowd through some rows. `violations` are the ledger's; `problems` what rows and load client asserted.
+
+    Of the `walkers` who set out `whole_path` had their one-on-one and got as far as a decision (None: not counted). In
+    a clean run nobody got stuck on the way.
+    """
 
     at: str
     rows: list[str]
@@ -30,6 +34,7 @@ class Run:
     problems: list[str]
     seconds: float
     revision: str
+    whole_path: int | None = None
 
 
 def revision() -> str:
@@ -88,9 +93,12 @@ def summary(runs: list[Run]) -> str:
     violated = [run for run in unclean if run.violations]
     lines += [
         "",
-        f"{len(runs)} runs, {people:,} people signed up and {walkers:,} walked the whole path in the clean ones"
+        f"{len(runs)} runs, {people:,} people signed up and {walkers:,} walked the path in the clean ones"
         + (f"; {len(unclean)} runs were not clean." if unclean else "; all were clean."),
     ]
+    if counted := [run for run in clean_runs if run.whole_path is not None]:
+        through, of = sum(run.whole_path or 0 for run in counted), sum(run.walkers for run in counted)
+        lines.append(f"Where it was counted, {through:,} of {of:,} had their one-on-one and a decision.")
     if unclean:
         lines.append(
             f"Of those the ledger complained in {len(violated)}; in the others a row's own demand was not met, "

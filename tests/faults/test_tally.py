@@ -11,7 +11,12 @@ from tests.faults.session import grouped
 
 
 def run(
-    *rows: str, at: str = "2030-01-01", people: int = 1000, verdict: str = "clean", violations: int = 0
+    *rows: str,
+    at: str = "2030-01-01",
+    people: int = 1000,
+    verdict: str = "clean",
+    violations: int = 0,
+    whole_path: int | None = None,
 ) -> tally.Run:
     """A line."""
     return tally.Run(
@@ -25,6 +30,7 @@ def run(
         problems=[],
         seconds=10.0,
         revision="0000000",
+        whole_path=whole_path,
     )
 
 
@@ -69,6 +75,12 @@ def test_summary_says_what_a_violation_leaves_of_the_tally() -> None:
     mended = tally.summary([*runs, run("one", at="2030-01-03", people=700)])
     assert "0 of 1,700 in all clean runs:" in mended
     assert "0 of 700 since the last violation (2030-01-02):" in mended
+
+
+def test_summary_says_how_many_walkers_were_seen_to_get_through() -> None:
+    assert "counted" not in tally.summary([run("one")])
+    said = tally.summary([run("one"), run("one", whole_path=19), run("one", whole_path=3, verdict="not clean")])
+    assert "Where it was counted, 19 of 20 had their one-on-one and a decision." in said
 
 
 def test_repeated_run_hits_the_same_service() -> None:
