@@ -74,9 +74,12 @@ def up(
         build_all()
     if not any(container.state == "running" for container in containers(system)):
         system.choose_ports(dict(parse_port(text) for text in port or []))
-    system.make_secrets()
+    changed = system.make_secrets()
     out.print("Starting containers …")
     compose(system, "up", "--detach", "--no-build", *scale_options(system, scale or ()))
+    if again := [name for name in KEPT if any(file.startswith(f"{name.partition('-')[0]}_") for file in changed)]:
+        # Compose sees no difference in a file; what runs has read the former one.
+        compose(system, "restart", "--timeout", "30", *again)
     wait_until_settled(system, (*ONCE, *KEPT))
     system.write_endpoints()
     print_addresses(system.home, out)

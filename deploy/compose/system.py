@@ -140,18 +140,36 @@ class System:
                 chosen[name] = choose_port(remembered.get(name), frozenset({*chosen.values(), *wanted.values()}))
         write_atomically(self.folder / "ports.json", json.dumps(chosen, indent=1))
 
-    def make_secrets(self) -> None:
-        """Fill in what is missing and write every file; what is there stays."""
+    def make_secrets(self) -> set[str]:
+        """Fill in what is missing and write every file; what is there stays. Returns the files that say something else
+        now: containers that run read them when they start again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         self._known.make_secrets()
+        self._adopt_keys()
         roles = ["postgres", *(role for service in SERVICES for role in (service, f"{service}_owner"))]
         passwords = {role: self.passwords.get(role) or secrets.token_urlsafe(24) for role in roles}
         write_atomically(self.folder / "passwords.json", json.dumps(passwords, indent=1), 0o600)
+        changed = set()
         for name, text in self._secret_texts().items():
             path = self.folder / "secrets" / name
+            if path.exists() and path.read_text(encoding="utf-8") != text:
+                changed.add(name)
             write_atomically(path, text, 0o444)
         (self.folder / "secrets").chmod(0o755)
+        return changed
+
+    def _adopt_keys(self) -> None:
+        """A key for good that was given once stays, also when it is no longer given."""
+        path = Home(self.folder).secrets
+        known = read_json(path)
+        given = {(service, key): self.value(f"{service}_{key}".upper()) for service, key in KEYS_FOR_GOOD.items()}
+        for (service, key), value in given.items():
+            if value:
+                known["services"][service][key] = value
+        if any(given.values()):
+            write_atomically(path, json.dumps(known, indent=1), 0o600)
+            self._known.__dict__.pop("credentials", None)
 
     def _secret_texts(self) -> dict[str, str]:
         known, passwords = self._known.credentials, self.passwords
@@ -172,7 +190,7 @@ class System:
                 f"{service}_link_secret": own["link_secret"],
             }
             if key := KEYS_FOR_GOOD.get(service):
-                texts[f"{service}_{key}"] = self.value(f"{service}_{key}".upper()) or own[key]
+                texts[f"{service}_{key}"] = own[key]
         texts |= {name.lower(): self.value(name) or "" for name in GIVEN_SECRETS}
         return texts
 

@@ -138,6 +138,24 @@ def test_secrets_that_are_given_are_files_and_no_variables(home: Path) -> None:
     assert {secret(up(home, **{name: ""}), name.lower()) for name in GIVEN_SECRETS} == {""}
 
 
+def test_files_that_say_something_else_are_named_so_that_services_read_them_again(home: Path) -> None:
+    made = system(home)
+    made.remember()
+    assert (made.make_secrets(), made.make_secrets()) == (set(), set())
+    later = system(home, NOTIFICATIONS_SMTP_PASSWORD="new")
+    assert (later.make_secrets(), later.make_secrets()) == ({"notifications_smtp_password"}, set())
+
+
+def test_key_that_was_brought_along_stays_when_it_is_no_longer_given(home: Path) -> None:
+    names = {name: f"brought for {name}" for name in KEPT_SECRETS}
+    up(home, **names)
+    later = up(home, **dict.fromkeys(names, ""))
+    assert {name: secret(later, name.lower()) for name in names} == names
+    later.forget("links")
+    later.make_secrets()
+    assert {name: secret(later, name.lower()) for name in names} == names
+
+
 def test_later_commands_know_what_up_was_given(home: Path) -> None:
     given = {**LIVE, "NOTIFICATIONS_SMS_TOKEN": "token", "HUSTINGS_TAG": "7", "SIGNUP_TRUSTED_PROXIES": "1"}
     up(home, **given)
