@@ -29,7 +29,7 @@ line, the key and the remedy. A key that is not listed here is refused.
 - **Versions**: change `version` with every change of the file. Wordings and eligibility rules are never
   edited, only followed by a new version, because consents and decisions name the one they were made under.
 
-This page is written from the models by `python -m shared.program.reference docs/program-file.md`.
+This page is written from the models by `.venv/bin/python -m shared.program.reference docs/program-file.md`.
 """
 
 
