@@ -22,8 +22,9 @@ Before anything is broken, every catcher has to pass. A mutant counts as caught 
 with the words that are expected, or when the ledger names a violation of the check that is expected; a crash, a test
 that can't be collected or a time-out is no catch. The mutants are in [tests/faults/mutants](../tests/faults/mutants);
 [a test](../tests/faults/test_mutants.py) holds that each still fits the code, and that its catchers exist. This page is
-written from [the tally](../tests/faults/mutants/tally.jsonl) by `.venv/bin/python -m tests.faults.mutants --page`; the rows play
-with 40 people and 6 walkers of the whole path, seed 2017.
+written from [the tally](../tests/faults/mutants/tally.jsonl) by
+`.venv/bin/python -m tests.faults.mutants --page`; the rows play with 40 people and 6 walkers of the whole path, seed
+2017.
 
 ## What the first runs found
 
