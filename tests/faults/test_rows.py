@@ -26,7 +26,11 @@ FAMILIES = {
     "the rest": ("consumers", "clock", "webhooks", "deploys"),
 }
 GROUPS: dict[str, list[Row]] = {
-    "kills": [row for row in table().values() if row.lane != "world"],
+    # Consumers pass their points from the first event on; behind others they would wait for the walk, and it for them.
+    "kills": sorted(
+        (row for row in table().values() if row.lane != "world"),
+        key=lambda row: not row.name.startswith("kill.consumer."),
+    ),
     **{
         group: [
             row for row in table().values() if row.lane == "world" and row.act.__module__.rpartition(".")[2] in families
