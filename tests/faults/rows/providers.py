@@ -122,8 +122,11 @@ async def sms_too_many(scene: Scene) -> None:
         {"name": "patience", "sink": "sms", "act": "answer", "code": 429, "retry_after_seconds": RETRY_AFTER_SECONDS}
     )
     await met(stand, "patience")
-    if scene.brief and not await asked_for_messages(stand):
-        # An answer to a STOP is sent once or not at all, so that nothing is put off; few people get other texts.
+    try:
+        what = "another text than an answer to a STOP"
+        await stand.until(lambda: asked_for_messages(stand), what, seconds=scene.seconds(90, 0))
+    except Broken:
+        # Such an answer is sent once or not at all, so that nothing is put off; of a few hundred people few get others.
         stand.tell("only answers to STOP met the provider's 429")
         await stand.plan()
         return
