@@ -70,6 +70,13 @@ def _connected(service: str, job: Callable[["asyncpg.Connection[asyncpg.Record]"
         raise fail(f"The database of {service} does not answer ({type(error).__name__}); run `make status`.") from None
 
 
+def _show(rows: list[Any], columns: tuple[str, ...]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[column]) for column in columns))
+    Console().print(table)
+
+
 @app.command("list")
 def list_records(service: Annotated[str, typer.Argument(help="signup, matching, …")]) -> None:
     """List what a service could not handle, at most 200."""
@@ -77,11 +84,7 @@ def list_records(service: Annotated[str, typer.Argument(help="signup, matching, 
     if not rows:
         typer.echo(f"{service} has nothing parked, dead or quarantined.")
         return
-    columns = ("fate", "status", "topic", "partition", "record_offset", "event", "attempts", "error")
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+    _show(rows, ("fate", "status", "topic", "partition", "record_offset", "event", "attempts", "error"))
 
 
 @app.command("redrive")
@@ -111,11 +114,7 @@ def large(service: Annotated[str, typer.Argument(help="signup, matching, …")])
     if not rows:
         typer.echo(f"The outbox of {service} holds nothing that is too large.")
         return
-    columns = ("event_id", "topic", "key", "bytes", "created_at")
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+    _show(rows, ("event_id", "topic", "key", "bytes", "created_at"))
 
 
 @app.command("shorten")

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from deploy.compose.control import Container, compose, containers, scale, wait_until_settled
 from deploy.compose.system import KEPT, ONCE, System
+from deploy.console import run
 from deploy.embedded.processes import StackError, write_atomically
 from deploy.images.docker import demand_docker
 from shared.settings import SERVICES
@@ -143,13 +144,7 @@ def _sha256(path: Path) -> str:
 
 
 def main() -> None:
-    try:
-        app(prog_name="python -m deploy.backup")
-    except StackError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(app, "python -m deploy.backup")
 
 
 if __name__ == "__main__":

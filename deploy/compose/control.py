@@ -66,9 +66,13 @@ def compose_command() -> tuple[str, ...]:
     )
 
 
+def _command(system: System, *arguments: str) -> list[str]:
+    return [*compose_command(), "--file", str(COMPOSE_FILE), "--project-name", system.project, *arguments]
+
+
 def compose(system: System, *arguments: str, show: bool = False, timeout_seconds: float = READY_SECONDS) -> str:
     """`docker compose …` for this system; its output, or passed on to the terminal with `show`."""
-    command = [*compose_command(), "--file", str(COMPOSE_FILE), "--project-name", system.project, *arguments]
+    command = _command(system, *arguments)
     environment = system.variables()
     if show:
         return str(subprocess.run(command, env=environment, check=False).returncode)
@@ -87,9 +91,8 @@ def compose(system: System, *arguments: str, show: bool = False, timeout_seconds
 
 def run_once(system: System, service: str, *arguments: str) -> str | None:
     """Run another command in a container of its own, as `service` is run; None, or what it said when it failed."""
-    command = ("run", "--rm", "--no-deps", "-T", service, *arguments)
     done = subprocess.run(
-        [*compose_command(), "--file", str(COMPOSE_FILE), "--project-name", system.project, *command],
+        _command(system, "run", "--rm", "--no-deps", "-T", service, *arguments),
         env=system.variables(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -18,9 +18,9 @@ from shared.program import Program
 
 Progress = Callable[[], None]
 Acted = Callable[..., Awaitable[None]]
-SIGN_IN_TRIES = 4
 """`await acted(act, e-mail, person id or None, outcome, **detail)` after an act; the outcome is "ack", "nack" (refused)
 or "unknown" (no answer, or refused after a try without one). A staff's act is told of whom it is about."""
+SIGN_IN_TRIES = 4
 
 
 async def unnoticed(*_what: Any, **_detail: Any) -> None:

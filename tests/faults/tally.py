@@ -96,14 +96,14 @@ def summary(runs: list[Run]) -> str:
         f"{len(runs)} runs, {people:,} people signed up and {walkers:,} walked the path in the clean ones"
         + (f"; {len(unclean)} runs were not clean." if unclean else "; all were clean."),
     ]
+    if unclean:
+        lines.append(
+            f"Of these the ledger complained in {len(violated)}; in the others a row's own demand was not met, "
+            "or somebody was left without an answer."
+        )
     if counted := [run for run in clean_runs if run.whole_path is not None]:
         through, of = sum(run.whole_path or 0 for run in counted), sum(run.walkers for run in counted)
         lines.append(f"Where it was counted, {through:,} of {of:,} had their one-on-one and a decision.")
-    if unclean:
-        lines.append(
-            f"Of those the ledger complained in {len(violated)}; in the others a row's own demand was not met, "
-            "or somebody was left without an answer."
-        )
     if people:
         lines.append(_bound(people, "in all clean runs" if unclean else "in all runs"))
     if violated:
