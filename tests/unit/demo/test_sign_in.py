@@ -17,6 +17,7 @@ class World:
     def __init__(self, *mailed: str | None, works: str = "good") -> None:
         self.mailed, self.works = list(mailed), works
         self.asked = 0
+        self.tried: list[str] = []
         self.link: str | None = None
 
     async def post(self, _service: str, path: str, body: dict[str, Any]) -> Any:
@@ -24,6 +25,7 @@ class World:
             self.asked += 1
             self.arrive()
             return None
+        self.tried.append(body["token"])
         if body["token"] != self.works:
             raise Refused(410, "used", "This link was used.")
         return {"session": "yes"}
@@ -47,9 +49,9 @@ async def test_link_that_does_not_come_is_asked_for_again() -> None:
 
 
 async def test_link_that_was_used_is_not_tried_twice() -> None:
-    world = World("used", "good")
+    world = World("used", None, "good")
     assert await sign_in(world.stage(), EMAIL) == {"session": "yes"}
-    assert world.asked == 2
+    assert (world.asked, world.tried) == (3, ["used", "good"])
 
 
 async def test_link_that_is_on_its_way_is_waited_for_first() -> None:
@@ -57,6 +59,12 @@ async def test_link_that_is_on_its_way_is_waited_for_first() -> None:
     world.arrive()
     assert await sign_in(world.stage(), EMAIL, asked=True) == {"session": "yes"}
     assert world.asked == 0
+
+
+async def test_link_that_was_on_its_way_and_does_not_come_is_asked_for() -> None:
+    world = World("good")
+    assert await sign_in(world.stage(), EMAIL, asked=True) == {"session": "yes"}
+    assert world.asked == 1
 
 
 async def test_sign_in_without_any_mail_ends() -> None:
