@@ -88,8 +88,8 @@ faults: $(STAMP) ## Break the system in every way we know (FAULT=broker_away SEE
 	@$(BIN)/python -m tests.faults run $(if $(FAULT),--fault $(FAULT),) $(if $(SEED),--seed $(SEED),) $(if $(PEOPLE),--people $(PEOPLE),)
 
 .PHONY: campaign
-campaign: $(STAMP) ## Rows and seeds until so many people have signed up (PEOPLE=100000); adds to the tally
-	@$(BIN)/python -m tests.faults campaign $(if $(PEOPLE),--people $(PEOPLE),) $(if $(EACH),--each $(EACH),)
+campaign: $(STAMP) ## Rows and seeds until so many people have signed up (PEOPLE=100000 WALKERS=150); adds to the tally
+	@$(BIN)/python -m tests.faults campaign $(if $(PEOPLE),--people $(PEOPLE),) $(if $(EACH),--each $(EACH),) $(if $(WALKERS),--walkers $(WALKERS),)
 
 .PHONY: mutants
 mutants: $(STAMP) ## Break the product on purpose; tests and ledger must notice (NAME="no_inbox relay_*" KIND=tests)

@@ -92,12 +92,14 @@ def run(
 def campaign(
     people: Annotated[int, typer.Option(min=1, help="the tally goes on until so many have signed up")] = 100_000,
     each: Annotated[int, typer.Option(min=10, help="people in one crowd")] = 5000,
+    walkers: Annotated[int | None, typer.Option(min=0, help="as of `run`")] = None,
     together: Annotated[int, typer.Option(min=1)] = 5,
     path: Annotated[Path, typer.Option("--tally")] = TALLY,
     fault: Annotated[str, typer.Option(help="as of `run`")] = "",
 ) -> None:
     """Rows × seeds until the tally has so many people; interrupted, it goes on where it was."""
-    raise typer.Exit(_run(lambda: go_on(people, each, grouped(chosen(fault), together=together), path)))
+    groups = grouped(chosen(fault), together=together)
+    raise typer.Exit(_run(lambda: go_on(people, size_of(each, walkers), groups, path)))
 
 
 def _run(what: Callable[[], Awaitable[int]]) -> int:
@@ -166,11 +168,10 @@ def report(played: Played, session: Session, seed: int, size: Size, evidence: Pa
     typer.echo(f"  {again}")
 
 
-async def go_on(target: int, each: int, groups: list[list[Row]], path: Path) -> int:
+async def go_on(target: int, size: Size, groups: list[list[Row]], path: Path) -> int:
     """Play groups that the tally has fewest runs of, with fresh seeds, until it has enough people, or until
     `MOST_UNCLEAN` runs were not clean: then something wants repair, and more runs won't help."""
     unclean = 0
-    size = size_of(each, None)
     while unclean < MOST_UNCLEAN:
         done = tally.read(path)
         if sum(run.people for run in done if run.verdict == "clean") >= target:
