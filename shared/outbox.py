@@ -28,20 +28,27 @@ from shared.events.envelope import headers_of, new_id, payload_of
 
 SHARDS = 16
 
-# Locks the row of each (topic, key), creating it at first use; rows come in sorted order. Served by the primary key.
-TAKE_VERSIONS = """
-    INSERT INTO streams (topic, key, version)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-    ON CONFLICT (topic, key) DO UPDATE SET version = streams.version + excluded.version
-    RETURNING topic, key, version
-"""
+# The sequence that headers bear until the statement below has numbered them, as JSON and in no other header's value,
+# where quotes are escaped; true ones count from 1.
+UNNUMBERED = 0
 
-# Ids are drawn in the order of the arrays.
-INSERT_ROWS = """
+# First locks the row of each (topic, key), creating it at first use; streams come in sorted order. Then draws the ids,
+# in the order of the rows, each of which names its stream by place and how many of that stream come after it: the sort
+# ends before the first id is drawn, and it waits for the versions. Versions come in the order of the streams, by code
+# points, which is Python's order too. Served by the primary key of streams.
+APPEND = """
+    WITH taken AS (
+        INSERT INTO streams (topic, key, version)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+        ON CONFLICT (topic, key) DO UPDATE SET version = streams.version + excluded.version
+        RETURNING topic, key, version)
     INSERT INTO outbox (shard, topic, key, event_id, headers, payload)
-    SELECT shard, topic, key, event_id, headers, payload
-    FROM unnest($1::smallint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bytea[])
-         WITH ORDINALITY AS row (shard, topic, key, event_id, headers, payload, ordinal)
+    SELECT shard, ($1::text[])[stream], ($2::text[])[stream], event_id,
+           replace(headers, '["ce_sequence","00000000000000000000"]',
+                   format('["ce_sequence","%s"]', lpad((versions[stream] - later)::text, 20, '0'))), payload
+    FROM (SELECT array_agg(version ORDER BY topic COLLATE "C", key COLLATE "C") AS versions FROM taken) AS numbered,
+         unnest($4::smallint[], $5::int[], $6::int[], $7::uuid[], $8::text[], $9::bytea[])
+         WITH ORDINALITY AS row (shard, stream, later, event_id, headers, payload, ordinal)
     ORDER BY ordinal
 """
 
@@ -69,30 +76,29 @@ async def append(connection: Connection, source: str, outgoing: Sequence[Outgoin
     if not outgoing:
         return []
     by_stream = sorted(outgoing, key=lambda out: (out.event.topic.name, out.event.key))
-    counts = [
-        (topic, key, len(list(group)))
-        for (topic, key), group in groupby(by_stream, lambda out: (out.event.topic.name, out.event.key))
-    ]
-    taken = await connection.fetch(TAKE_VERSIONS, *(list(column) for column in zip(*counts, strict=True)))
-    last = {(row["topic"], row["key"]): int(row["version"]) for row in taken}
-    following = {(topic, key): last[topic, key] - count + 1 for topic, key, count in counts}
-
-    ids: list[UUID] = []
-    rows: list[tuple[int, str, str, UUID, str, bytes]] = []
-    for out in by_stream:
-        stream = (out.event.topic.name, out.event.key)
-        event_id = new_id()
-        headers = headers_of(
-            out.event,
-            event_id=event_id,
-            source=source,
-            time=out.time,
-            sequence=following[stream],
-            correlation_id=out.correlation_id,
-            causation_id=out.causation_id,
-        )
-        following[stream] += 1
-        ids.append(event_id)
-        rows.append((shard_of(stream[1]), *stream, event_id, orjson.dumps(headers).decode(), payload_of(out.event)))
-    await connection.execute(INSERT_ROWS, *(list(column) for column in zip(*rows, strict=True)))
-    return ids
+    streams: list[tuple[str, str, int]] = []
+    rows: list[tuple[int, int, int, UUID, str, bytes]] = []
+    for place, ((topic, key), group) in enumerate(
+        groupby(by_stream, lambda out: (out.event.topic.name, out.event.key)), start=1
+    ):
+        events = list(group)
+        streams.append((topic, key, len(events)))
+        shard = shard_of(key)
+        for later, out in zip(reversed(range(len(events))), events, strict=True):
+            event_id = new_id()
+            headers = headers_of(
+                out.event,
+                event_id=event_id,
+                source=source,
+                time=out.time,
+                sequence=UNNUMBERED,
+                correlation_id=out.correlation_id,
+                causation_id=out.causation_id,
+            )
+            rows.append((shard, place, later, event_id, orjson.dumps(headers).decode(), payload_of(out.event)))
+    await connection.execute(
+        APPEND,
+        *(list(column) for column in zip(*streams, strict=True)),
+        *(list(column) for column in zip(*rows, strict=True)),
+    )
+    return [event_id for _shard, _place, _later, event_id, _headers, _payload in rows]

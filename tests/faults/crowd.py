@@ -17,6 +17,9 @@ import httpx
 from deploy.embedded.processes import Process
 from tests.faults.stand import ROOT, Broken, Stand
 
+# Numbers of the exchange that is kept for fiction, in an area that no crowd has.
+PHONES = "+1907555"
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -145,12 +148,12 @@ class Knock:
     tries: list[Try] = field(default_factory=list)
     _unsettled: dict[str, dict[str, Any]] = field(default_factory=dict)
     _count: int = 0
+    _texts: int = 0
 
     def begin(self) -> None:
         """Tell the ledger what marks these people."""
-        self.stand.note(
-            {"kind": "run", "seed": self.seed, "people": 0, "markers": [self._word, f"knock-{self.seed}.example.org"]}
-        )
+        markers = [self._word, f"knock-{self.seed}.example.org", PHONES]
+        self.stand.note({"kind": "run", "seed": self.seed, "people": 0, "markers": markers})
 
     @property
     def _word(self) -> str:
@@ -217,6 +220,16 @@ class Knock:
             running.append(asyncio.create_task(self.sign_up()))
             await asyncio.sleep(every)
         return list(await asyncio.gather(*running))
+
+    async def ask_for_help(self) -> None:
+        """Somebody new texts HELP: a text that has an answer at any hour, whatever the crowd is doing."""
+        self._texts += 1
+        text = {"from": f"{PHONES}{self._texts:04d}", "body": "HELP"}
+        token = self.stand.environment["NOTIFICATIONS_SMS_INBOUND_TOKEN"]
+        url = f"{self.stand.endpoints['notifications']}/sms/inbound"
+        # The provider's own word is awaited before it answers, and a service may be killed meanwhile.
+        with contextlib.suppress(httpx.HTTPError):
+            await self.stand.http.post(url, json=text, headers={"X-Inbound-Token": token})
 
     async def settle(self, *, seconds: float = 60) -> None:
         """Send again what is unknown until it is answered."""

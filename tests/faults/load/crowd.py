@@ -11,6 +11,8 @@ from shared.program import Program
 AREAS = ("202", "212", "303", "415", "512", "602", "713", "808", "901")
 PAGE_SHARE, KNOWN_SHARE, TWICE_SHARE, MISTAKE_SHARE = 0.1, 0.05, 0.03, 0.02
 TEXTS_SHARE, CONFIRMS_SHARE = 0.25, 0.3
+# Most that walk the whole path take texts: nobody else gets any but the answers to what they text themselves.
+WALKERS_TEXTS_SHARE = 0.8
 LEAVES_SHARE, CHOOSES_SHARE, STOPS_SHARE = 0.1, 0.1, 0.2
 Later = Literal["unsubscribe", "choose", "stop"]
 

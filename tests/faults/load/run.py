@@ -29,7 +29,16 @@ from shared.clock import parse_span
 from shared.program import Program, load
 from tests.faults.journal import Journal
 from tests.faults.load import leaving
-from tests.faults.load.crowd import Later, Marks, Planned, arrivals, invented, plan, willing
+from tests.faults.load.crowd import (
+    WALKERS_TEXTS_SHARE,
+    Later,
+    Marks,
+    Planned,
+    arrivals,
+    invented,
+    plan,
+    willing,
+)
 from tests.faults.load.intake import Intake, Sent
 
 ROOT = Path(__file__).parents[3]
@@ -187,7 +196,7 @@ class Run:
         settings, texts = self.settings, random.Random(f"{self.settings.seed}/texts")
         people = invented(self.program, settings.seed + 1, "run", settings.people + settings.walkers, self.marks)
         for number, person in enumerate(people[settings.people :]):
-            phone = self.marks.phone(70_000 + number) if texts.random() < 0.5 else None
+            phone = self.marks.phone(70_000 + number) if texts.random() < WALKERS_TEXTS_SHARE else None
             self.walkers.append(Member(willing(person, texts=phone)))
         count = max(6, settings.walkers // 2) if settings.walkers else 0
         self.volunteers = [

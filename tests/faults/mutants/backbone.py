@@ -30,12 +30,12 @@ MUTANTS = (
         (
             Edit(
                 OUTBOX,
-                "    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])\n"
-                "    ON CONFLICT (topic, key) DO UPDATE SET version = streams.version + excluded.version\n",
-                "    SELECT row.topic, row.key, row.count + coalesce((SELECT version FROM streams seen\n"
-                "           WHERE seen.topic = row.topic AND seen.key = row.key), 0)\n"
-                "    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS row (topic, key, count)\n"
-                "    ON CONFLICT (topic, key) DO UPDATE SET version = excluded.version\n",
+                "        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])\n"
+                "        ON CONFLICT (topic, key) DO UPDATE SET version = streams.version + excluded.version\n",
+                "        SELECT row.topic, row.key, row.count + coalesce((SELECT version FROM streams seen\n"
+                "               WHERE seen.topic = row.topic AND seen.key = row.key), 0)\n"
+                "        FROM unnest($1::text[], $2::text[], $3::bigint[]) AS row (topic, key, count)\n"
+                "        ON CONFLICT (topic, key) DO UPDATE SET version = excluded.version\n",
             ),
         ),
         (Suite((f"{KERNEL}/test_relay.py::test_opposite_orders_of_keys_do_not_deadlock",), "320"),),

@@ -121,13 +121,15 @@ async def sms_too_many(scene: Scene) -> None:
     await stand.plan(
         {"name": "patience", "sink": "sms", "act": "answer", "code": 429, "retry_after_seconds": RETRY_AFTER_SECONDS}
     )
+    # An answer to HELP meets it at once, so that it is never in vain.
+    await scene.knock.ask_for_help()
     await met(stand, "patience")
     try:
-        what = "another text than an answer to a STOP"
+        what = "another text than an answer to what somebody texted"
         await stand.until(lambda: asked_for_messages(stand), what, seconds=scene.seconds(90, 0))
     except Broken:
         # Such an answer is sent once or not at all, so that nothing is put off; of a few hundred people few get others.
-        stand.tell("only answers to STOP met the provider's 429")
+        stand.tell("only answers to what people texted met the provider's 429")
         await stand.plan()
         return
 
@@ -166,9 +168,12 @@ async def sms_hangs(scene: Scene) -> AsyncIterator[None]:
         {"name": "hang", "sink": "sms", "act": "hang", "times": 3},
         {"name": "cut", "sink": "sms", "act": "close", "times": 2},
     )
+    # Of the few texts that a small crowd gets another one may be long in coming; an answer to HELP is a text as well.
+    helped = [asyncio.create_task(scene.knock.ask_for_help())] if scene.brief else []
     await met(stand, "hang")
     await asyncio.sleep(4)
     await stand.plan()
+    await asyncio.gather(*helped)
     yield
     stored: dict[str, int] = {}
     for line in lines(stand, "sms"):
