@@ -74,6 +74,11 @@ FIND_CONCERNS = """
     SELECT t.call_id, t.attested_at, t.concern, b.prospect_id, b.volunteer_id FROM attestations t
     JOIN bookings b USING (call_id) WHERE t.concern IS NOT NULL AND t.concern_closed_at IS NULL ORDER BY t.attested_at
 """
+# Served by attestations_attested_at_idx.
+FIND_ATTESTED = """
+    SELECT t.call_id, t.attested_at, t.notes, b.outcome, b.missed_by, b.follow_ups, b.prospect_id, b.volunteer_id
+    FROM attestations t JOIN bookings b USING (call_id) ORDER BY t.attested_at DESC, t.call_id LIMIT $1
+"""
 CLOSE_CONCERN = """
     UPDATE attestations SET concern_closed_at = $2, concern_closed_by = $3
     WHERE call_id = $1 AND concern IS NOT NULL AND concern_closed_at IS NULL RETURNING call_id

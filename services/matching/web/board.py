@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.matching.actions import calls
-from services.matching.domain.calls import forecast
+from services.matching.domain.calls import FOLLOW_UPS, forecast
 from services.matching.store import audit, bookings, people, queue, rounds
 from services.matching.web.calls_json import At, begin
 from services.matching.web.present import PURPOSE
@@ -64,6 +64,21 @@ class BookedOut(BaseModel):
     slot_price: int | None
 
 
+class AttestedOut(BaseModel):
+    """What a volunteer said of a call: an `outcome` of the program, or who missed it. The notes are for staff alone."""
+
+    call_id: UUID
+    prospect_id: UUID
+    prospect_name: str
+    volunteer_id: UUID
+    volunteer_name: str
+    attested_at: datetime
+    outcome: str | None
+    missed_by: str | None
+    follow_ups: list[str]
+    notes: str
+
+
 class BoardOut(BaseModel):
     """Counts by state, coverage (share of prospects in the queue with a hold, a call or a completed one), forecast."""
 
@@ -75,6 +90,7 @@ class BoardOut(BaseModel):
     last_round: dict[str, Any] | None
     waiting: list[WaitingOut]
     active: list[BookedOut]
+    attested: list[AttestedOut]
     concerns: list[dict[str, Any]]
 
 
@@ -98,9 +114,12 @@ async def read_board(work: Work) -> BoardOut:
     waiting = await work.connection.fetch(queue.FIND_BOARD, PURPOSE, SHOWN)
     active = await bookings.find_active(work.connection, SHOWN)
     why = await rounds.get_explanations(work.connection, [call.call_id for call in active])
-    names = await people.get_people(work.connection, [p for c in active for p in (c.prospect_id, c.volunteer_id)])
-    last = await work.connection.fetchrow(rounds.GET_LAST_BATCH)
+    attested = await work.connection.fetch(rounds.FIND_ATTESTED, SHOWN)
     concerns = await work.connection.fetch(rounds.FIND_CONCERNS)
+    pairs = [(c.prospect_id, c.volunteer_id) for c in active]
+    pairs += [(row["prospect_id"], row["volunteer_id"]) for row in (*attested, *concerns)]
+    names = await people.get_people(work.connection, [person_id for pair in pairs for person_id in pair])
+    last = await work.connection.fetchrow(rounds.GET_LAST_BATCH)
     total, served = sum(counts.values()), sum(counts.get(state, 0) for state in ("held", "booked", "done"))
     lined_up = counts.get("waiting", 0)
     return BoardOut(
@@ -159,17 +178,28 @@ async def read_board(work: Work) -> BoardOut:
             )
             for call in active
         ],
+        attested=[
+            AttestedOut(
+                **row,
+                prospect_name=names[row["prospect_id"]]["first_name"],
+                volunteer_name=names[row["volunteer_id"]]["first_name"],
+            )
+            for row in attested
+        ],
         concerns=[
-            {"call_id": c["call_id"], "attested_at": c["attested_at"], "concern": c["concern"],
-             "prospect_id": c["prospect_id"], "volunteer_id": c["volunteer_id"]}
-            for c in concerns
+            {
+                **row,
+                "prospect_name": names[row["prospect_id"]]["first_name"],
+                "volunteer_name": names[row["volunteer_id"]]["first_name"],
+            }
+            for row in concerns
         ],
     )  # fmt: skip
 
 
 @router.get("/v1/matching/board", summary="Who waits, what is held and booked, and why")
 async def board_json(request: Request, staff: Staff) -> BoardOut:  # noqa: ARG001 (the role is the check)
-    """At most 200 of each, the longest wait and the nearest call first."""
+    """At most 200 of each: the longest wait, the nearest call and the latest word of a volunteer first."""
     async with begin(request) as work:
         return await read_board(work)
 
@@ -235,7 +265,7 @@ async def _close_concern(work: Work, staff: Principal, call_id: UUID) -> None:
 
 @router.get("/matching/board", summary="The match board")
 async def board_page(request: Request, staff: Staff) -> Response:
-    """Waiting people with reasons, holds and calls with explanations, people kept apart, concerns."""
+    """Waiting people with reasons, holds and calls with explanations, how calls went, people kept apart, concerns."""
     async with begin(request) as work:
         board = await read_board(work)
         apart = await work.connection.fetch(rounds.FIND_BLOCKS, SHOWN)
@@ -256,6 +286,9 @@ async def board_page(request: Request, staff: Staff) -> Response:
         why_waiting=STAFF_WAITING,
         language_names=LANGUAGES,
         offices={office.id: office.label for office in program.offices},
+        outcomes={entry.id: entry.label for entry in program.one_on_one.outcomes},
+        missed={entry.by: entry.label for entry in program.one_on_one.missed},
+        follow_ups=FOLLOW_UPS,
         said={call.call_id: reasons(call.reasons, program) for call in board.active},
         waited={p.person_id: now - p.since + timedelta(hours=p.credit_hours) for p in board.waiting},
     )

@@ -72,6 +72,28 @@ async def test_people_kept_apart_are_not_matched_until_they_may(databases: Datab
         assert chain[1][1] == chain[0][0]
 
 
+async def test_staff_read_what_volunteers_said_of_their_calls(databases: DatabaseFactory) -> None:
+    async with world(databases) as w:
+        prospect, volunteer, call_id = await w.pair()
+        async with client_of(w.service, me(prospect)) as client:
+            await client.post(f"/v1/calls/{call_id}/accept")
+        await w.pass_until((await w.call(call_id))["ends_at"])
+        async with client_of(w.service, me(volunteer)) as client:
+            said = {"outcome": "needs_time", "follow_ups": ["training"], "notes": "Wants to talk\n<b>in spring</b>"}
+            assert (await client.post(f"/v1/calls/{call_id}/attest", json=said)).status_code == 200
+        async with client_of(w.service, STAFF) as client:
+            (call,) = (await client.get("/v1/matching/board")).json()["attested"]
+            page = await client.get("/matching/board", headers={"accept": "text/html"})
+        assert {name: call[name] for name in ("call_id", "missed_by", "prospect_id", "volunteer_id", *said)} == {
+            **said, "call_id": str(call_id), "missed_by": None, "prospect_id": str(prospect),
+            "volunteer_id": str(volunteer),
+        }  # fmt: skip
+        for shown in ("Interested, needs time", "Wants to talk<br>&lt;b&gt;in spring&lt;/b&gt;"):
+            assert shown in page.text
+        async with client_of(w.service, me(prospect)) as client:
+            assert "in spring" not in (await client.get("/v1/calls")).text
+
+
 async def test_safety_concern_reaches_the_staff_and_is_closed_by_them(databases: DatabaseFactory) -> None:
     async with world(databases) as w:
         prospect, volunteer, call_id = await w.pair()
