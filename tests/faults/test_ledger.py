@@ -34,6 +34,7 @@ from deploy.embedded.postgres import Postgres
 from deploy.embedded.processes import Process
 from tests.conftest import DatabaseFactory
 from tests.faults.corruptions import ALL, Copy, Corruption
+from tests.faults.corruptions.stops import somebody_else_stops_the_number
 from tests.faults.sinks.serving import environment
 from tests.flow.conftest import System, running_system
 from tests.harness import ROOT
@@ -193,6 +194,14 @@ def test_ledger_finds_the_corruption(clean: Clean, tmp_path: Path, corruption: C
     assert set(violated) == {corruption.check, *corruption.also}, violated
     said = [f"{violation.id} {violation.what}" for violation in violated[corruption.check]]
     assert any(offender in one for one in said), said
+
+
+def test_ledger_takes_a_choice_on_a_page_for_one_persons_own(clean: Clean, tmp_path: Path) -> None:
+    """Others of the household gave the same number, and still get their texts there."""
+    with _copy(clean, tmp_path) as copy:
+        somebody_else_stops_the_number(copy, by="choose")
+        checks = _judge(copy)
+    assert {name for name, check in checks.items() if check.violations} == set()
 
 
 def test_ledger_says_what_it_cannot_check_without_journals(clean: Clean, tmp_path: Path) -> None:

@@ -83,13 +83,15 @@ STOPS = "SELECT who, at, detail FROM acts WHERE act = 'stop' AND outcome = 'ack'
 # Hand-offs of what a stopped address or number was given, by what the sinks saw.
 HANDED_MAIL = """
     SELECT DISTINCT h.id, h.at, h.delivery FROM mails JOIN handoffs AS h ON h.id = mails.message
-    WHERE mails.recipient = ? AND h.channel = 'email'
+    WHERE mails.recipient = ?1 AND h.channel = 'email'
 """
+# STOP by text is the number's, whoever has it; a choice on a page is that person's alone, and others of the household
+# who gave the same number may go on getting texts there.
 HANDED_TEXT = """
     SELECT DISTINCT h.id, h.at, h.delivery FROM signup_emails AS e
     JOIN signup_people AS p ON p.id = e.person_id
     JOIN texts ON texts.recipient = p.phone JOIN handoffs AS h ON h.id = texts.reference
-    WHERE e.email = ? AND h.channel = 'sms'
+    WHERE e.email = ?1 AND h.channel = 'sms' AND (?2 = 'text' OR h.current_id = p.id)
 """
 RESTORED = """
     SELECT count(*) FROM notifications_suppressions AS p JOIN signup_emails AS e ON e.person_id = p.person_id
@@ -173,7 +175,10 @@ def _told_to_stop(evidence: Evidence, check: Check) -> None:
             return
         # While the clock is being moved the stop is taken at the later of the two times.
         since = at + ahead[1] + GRACE_SECONDS
-        for identity, handed_at, delivery in evidence.rows(HANDED_MAIL if channel == "email" else HANDED_TEXT, who):
+        handed = (
+            evidence.rows(HANDED_MAIL, who) if channel == "email" else evidence.rows(HANDED_TEXT, who, told.get("by"))
+        )
+        for identity, handed_at, delivery in handed:
             covered = delivery == "bulk" if scope == "bulk" else delivery != "link"
             if not covered or handed_at <= since or evidence.count(RESTORED, who, channel, handed_at):
                 continue

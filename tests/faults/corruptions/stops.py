@@ -70,6 +70,27 @@ def _has_covered_mail(copy: Copy, stop: Line) -> bool:
     )
 
 
+def somebody_else_stops_the_number(copy: Copy, *, by: str) -> str:
+    """Somebody with the same number stopped it a minute before a text was handed over; the text's message."""
+    message, person, _ = handed(copy, "m.channel = 'sms'")
+    text = next(line for line in copy.lines("sms.jsonl") if line["reference"] == message)
+    other, email = copy.one(
+        "signup",
+        "SELECT p.id, e.email FROM people p JOIN person_emails e ON e.person_id = p.id "
+        f"WHERE p.id <> '{person}' AND p.phone IS NULL ORDER BY p.id LIMIT 1",
+    )
+    copy.run("signup", f"UPDATE people SET phone = '{text['to']}' WHERE id = '{other}'")
+    stop = {"at": earlier(text["at"], minutes=1), "kind": "act", "act": "stop", "who": email, "person_id": str(other),
+            "outcome": "ack", "detail": {"channel": "sms", "scope": "all", "by": by}}  # fmt: skip
+    copy.write("load.jsonl", (*copy.lines("load.jsonl"), stop))
+    return message
+
+
+@corruption("L8")
+def a_text_to_a_number_that_somebody_else_stopped(copy: Copy) -> str:
+    return somebody_else_stops_the_number(copy, by="text")
+
+
 @corruption("L8")
 def a_text_in_the_night(copy: Copy) -> str:
     message, _, _ = handed(copy, "m.channel = 'sms'")
