@@ -1,7 +1,7 @@
 """Real Kafka and real PostgreSQL for the tests: one server each per run, one cloned database per test."""
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,6 +28,16 @@ def server_directory() -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="hustings-tests-", ignore_cleanup_errors=True) as directory:
         yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def new_home(server_directory: Path) -> Callable[[str], Path]:
+    """Makes an empty directory for a system, or a server, that a test starts for itself."""
+
+    def make(name: str) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=server_directory))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ INDEXES = """
     CREATE INDEX answers_idx ON answers (intent, outcome);
     CREATE INDEX mails_idx ON mails (message);
     CREATE INDEX texts_idx ON texts (reference);
+    CREATE INDEX texts_recipient_idx ON texts (recipient);
     CREATE INDEX hooks_idx ON hooks (webhook_id);
     CREATE INDEX records_idx ON records (topic, partition, offset);
     CREATE INDEX records_event_idx ON records (event_id);

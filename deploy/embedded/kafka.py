@@ -8,17 +8,14 @@ is stored with the data, and a broker that answers with another one is never use
 from __future__ import annotations
 
 import asyncio
-import atexit
 import base64
 import fcntl
-import json
 import logging
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,25 +23,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
 
-from deploy.embedded.processes import (
-    Process,
-    StackError,
-    choose_port,
-    demand_disk,
-    demand_port,
-    last_lines,
-    write_atomically,
-)
+from deploy.embedded.processes import Process, StackError, choose_port, demand_disk
+from deploy.embedded.server import Server
 
 VERSION = "4.1.1"
 # Kafka logs through SLF4J 1.7, and its own artifact brings no writer.
 COORDINATE = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
 LEAST_JAVA = 17
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
-_DISK_BYTES = 512 * 2**20
 
 # One node: every internal topic has one replica, a group starts at once instead of waiting for members, and
 # a broker that was killed may register again after 4 s instead of 9.
@@ -93,13 +79,17 @@ class Forwarded:
         return cls(int(advertised), int(port))
 
 
-class Kafka:
-    """A broker whose data, ports, cluster id and log live in `dir`.
+class Kafka(Server):
+    """A broker, with its cluster id.
 
-    `start()` on a directory whose broker still runs takes that broker over. `forwarded` adds a listener for clients
-    that reach the broker through a forwarder: a broker tells its clients where to connect, so it must know. Raises
-    StackError.
+    `forwarded` adds a listener for clients that reach the broker through a forwarder: a broker tells its clients where
+    to connect, so it must know.
     """
+
+    name = "Kafka"
+    stem = "kafka"
+    start_seconds = 60.0
+    disk_bytes = 512 * 2**20
 
     def __init__(
         self,
@@ -109,51 +99,28 @@ class Kafka:
         cache: Path | None = None,
         forwarded: Forwarded | None = None,
     ) -> None:
-        self.dir = dir.absolute()
-        self.log = self.dir / "kafka.log"
+        super().__init__(dir, port)
         self.cache = cache or default_cache()
-        self._wanted_port = port
         self._forwarded = forwarded
-        self._state_file = self.dir / "kafka.json"
-        self._state: dict[str, Any] = {}
-        self.process: Process | None = None
 
     @property
     def bootstrap(self) -> str:
         """`host:port`, once started."""
-        return f"127.0.0.1:{self._state['port']}"
+        return f"127.0.0.1:{self.port}"
 
     @property
     def cluster_id(self) -> str:
         return str(self._state["cluster_id"])
 
-    def start(self) -> Self:
-        self.dir.mkdir(parents=True, exist_ok=True)
-        self._state = json.loads(self._state_file.read_text()) if self._state_file.exists() else {}
-        if self.process is None or not self.process.running():
-            self.process = Process.find(self._state.get("process"))
-        if self.process is None:
-            demand_disk(self.dir, _DISK_BYTES, "Kafka")
-            self._launch(java(), jars(self.cache))
-        atexit.register(self.stop)
-        try:
-            self._wait_until_ready(START_SECONDS)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def _launch(self, java_binary: Path, classpath: list[Path]) -> None:
+    def _launch(self) -> Process:
+        java_binary, classpath = java(), jars(self.cache)
         state = self._state
         state.setdefault("cluster_id", new_cluster_id())
-        if self._wanted_port is not None:
-            state["port"] = demand_port(self._wanted_port, "Kafka")
-        else:
-            state["port"] = choose_port(state.get("port"))
-        state["controller_port"] = choose_port(state.get("controller_port"), frozenset({state["port"]}))
+        port = self._choose_port()
+        state["controller_port"] = choose_port(state.get("controller_port"), frozenset({port}))
         data = self.dir / "data"
         config = self.dir / "server.properties"
-        listeners = [f"PLAINTEXT://127.0.0.1:{state['port']}"]
+        listeners = [f"PLAINTEXT://127.0.0.1:{port}"]
         advertised = list(listeners)
         if self._forwarded is not None:
             listeners.append(f"FORWARDED://127.0.0.1:{self._forwarded.port}")
@@ -194,52 +161,17 @@ class Kafka:
                     f"Kafka's storage in {data} could not be formatted: {formatted.stderr.strip()[-600:]} "
                     "(remove the directory if its data may go)."
                 )
-        self.process = Process.spawn([*command, "kafka.Kafka", str(config)], log=self.log)
-        self._remember()
+        return Process.spawn([*command, "kafka.Kafka", str(config)], log=self.log)
 
-    def _remember(self) -> None:
-        self._state["process"] = self.process.record() if self.process else None
-        write_atomically(self._state_file, json.dumps(self._state, indent=1))
-
-    def _wait_until_ready(self, timeout_seconds: float) -> None:
-        """Ready: the broker is registered, and answers with the cluster id that is stored here."""
-        deadline = time.monotonic() + timeout_seconds
-        while True:
-            if self.process is None or not self.process.running():
-                raise StackError(f"Kafka ended while it started; its log {self.log} ends: {last_lines(self.log)}")
-            answered = answering_cluster(self.bootstrap)
-            if answered == self.cluster_id:
-                return
-            if answered is not None:
-                raise StackError(
-                    f"The broker at {self.bootstrap} belongs to another cluster ({answered}, not "
-                    f"{self.cluster_id}): another stack took the port; start again to get a fresh one."
-                )
-            if time.monotonic() > deadline:
-                raise StackError(
-                    f"Kafka did not answer at {self.bootstrap} within {timeout_seconds:.0f} seconds; "
-                    f"its log {self.log} ends: {last_lines(self.log)}"
-                )
-            time.sleep(0.1)
-
-    def stop(self) -> bool:
-        """Orderly, then by force after a deadline. False if no broker ran, which is no error."""
-        atexit.unregister(self.stop)
-        if self.process is None and self._state_file.exists():
-            self._state = json.loads(self._state_file.read_text())
-            self.process = Process.find(self._state.get("process"))
-        if self.process is None:
-            return False
-        self.process.stop(STOP_SECONDS)
-        self.process = None
-        self._remember()
-        return True
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def _is_ready(self) -> bool:
+        """The broker is registered, and answers with the cluster id that is stored here."""
+        answered = answering_cluster(self.bootstrap)
+        if answered is not None and answered != self.cluster_id:
+            raise StackError(
+                f"The broker at {self.bootstrap} belongs to another cluster ({answered}, not "
+                f"{self.cluster_id}): another stack took the port; start again to get a fresh one."
+            )
+        return answered is not None
 
 
 def new_cluster_id() -> str:
@@ -329,7 +261,7 @@ def _resolve(home: Path) -> None:
     from jgo.env import EnvironmentBuilder, LinkStrategy
     from jgo.maven import MavenContext
 
-    demand_disk(home.parent, _DISK_BYTES, "Kafka's jars")
+    demand_disk(home.parent, Kafka.disk_bytes, "Kafka's jars")
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".resolving-") as scratch:
         # An organization's own mirror, named in jgo's configuration, is asked as well.
         repositories = {"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories}

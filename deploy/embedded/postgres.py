@@ -7,7 +7,6 @@ user, or to `nobody` where there is none, and the directories above get the righ
 from __future__ import annotations
 
 import asyncio
-import atexit
 import json
 import os
 import pwd
@@ -15,30 +14,19 @@ import re
 import secrets
 import signal
 import subprocess
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
-from deploy.embedded.processes import (
-    Process,
-    StackError,
-    choose_port,
-    demand_disk,
-    demand_port,
-    last_lines,
-    write_atomically,
-)
+from deploy.embedded.processes import Process, StackError, write_atomically
+from deploy.embedded.server import Server
 
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
 MAX_CONNECTIONS = 200
-_DISK_BYTES = 256 * 2**20
 _SUPERUSER = "postgres"
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,55}")
@@ -70,25 +58,20 @@ class ServiceDatabase:
     dsn: str
 
 
-class Postgres:
-    """A server whose data, port, passwords (mode 0600) and log live in `dir`.
+class Postgres(Server):
+    """A server, with the passwords of its roles (mode 0600)."""
 
-    `start()` on a directory whose server still runs takes that server over. Raises StackError.
-    """
+    name = "PostgreSQL"
+    stem = "postgres"
+    start_seconds = 30.0
+    disk_bytes = 256 * 2**20
+    # The fast shutdown: it ends open connections and writes a checkpoint. SIGTERM would wait for clients to leave.
+    stop_signal = signal.SIGINT
 
     def __init__(self, dir: Path, port: int | None = None) -> None:  # noqa: A002
-        self.dir = dir.absolute()
+        super().__init__(dir, port)
         self.data = self.dir / "data"
-        self.log = self.dir / "postgres.log"
-        self._wanted_port = port
-        self._state_file = self.dir / "postgres.json"
         self._passwords_file = self.dir / "passwords.json"
-        self._state: dict[str, Any] = {}
-        self.process: Process | None = None
-
-    @property
-    def port(self) -> int:
-        return int(self._state["port"])
 
     @property
     def admin_dsn(self) -> str:
@@ -98,36 +81,16 @@ class Postgres:
     def dsn(self, database: str, user: str, password: str) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}?sslmode=disable"
 
-    def start(self) -> Self:
-        self.dir.mkdir(parents=True, exist_ok=True)
-        self._state = json.loads(self._state_file.read_text()) if self._state_file.exists() else {}
-        if self.process is None or not self.process.running():
-            self.process = Process.find(self._state.get("process"))
-        if self.process is None:
-            demand_disk(self.dir, _DISK_BYTES, "PostgreSQL")
-            self._launch()
-        atexit.register(self.stop)
-        try:
-            self._wait_until_ready(START_SECONDS)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def _launch(self) -> None:
+    def _launch(self) -> Process:
         binaries = _binaries()
         user = _system_user(self.data)
         if user is not None:
             _let_pass(binaries, self.dir)
         if not (self.data / "PG_VERSION").exists():
             self._initialize(binaries, user)
-        if self._wanted_port is not None:
-            self._state["port"] = demand_port(self._wanted_port, "PostgreSQL")
-        else:
-            self._state["port"] = choose_port(self._state.get("port"))
         settings = {
             "listen_addresses": "127.0.0.1",
-            "port": self.port,
+            "port": self._choose_port(),
             "unix_socket_directories": "",
             "max_connections": MAX_CONNECTIONS,
             "fsync": "on",
@@ -135,14 +98,13 @@ class Postgres:
             "log_timezone": "UTC",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        self.process = Process.spawn(
+        return Process.spawn(
             [binaries / "postgres", "-D", self.data, *options],
             log=self.log,
             cwd=self.data if user is None else Path("/"),
             user=user.pw_uid if user else None,
             group=user.pw_gid if user else None,
         )
-        self._remember()
 
     def _initialize(self, binaries: Path, user: pwd.struct_passwd | None) -> None:
         self.data.mkdir(mode=0o700, exist_ok=True)
@@ -177,33 +139,18 @@ class Postgres:
                 "(it must be empty and on a disk with room)."
             )
 
-    def _remember(self) -> None:
-        self._state["process"] = self.process.record() if self.process else None
-        write_atomically(self._state_file, json.dumps(self._state, indent=1))
-
-    def _wait_until_ready(self, timeout_seconds: float) -> None:
-        """Ready: it takes the superuser's password, and its data directory is the one here."""
-        deadline = time.monotonic() + timeout_seconds
-        while True:
-            if self.process is None or not self.process.running():
-                raise StackError(f"PostgreSQL ended while it started; its log {self.log} ends: {last_lines(self.log)}")
-            try:
-                directory = _with_connection(self.admin_dsn, lambda c: c.fetchval("SHOW data_directory"))
-            except asyncpg.InvalidPasswordError as error:
-                raise StackError(
-                    f"The PostgreSQL server at port {self.port} refuses the password in "
-                    f"{self._passwords_file}: another stack took the port; start again to get a fresh one."
-                ) from error
-            except (OSError, asyncpg.PostgresError, TimeoutError):
-                directory = None
-            if directory is not None and Path(directory).samefile(self.data):
-                return
-            if time.monotonic() > deadline:
-                raise StackError(
-                    f"PostgreSQL did not answer at port {self.port} within {timeout_seconds:.0f} seconds; "
-                    f"its log {self.log} ends: {last_lines(self.log)}"
-                )
-            time.sleep(0.05)
+    def _is_ready(self) -> bool:
+        """It takes the superuser's password, and its data directory is the one here."""
+        try:
+            directory = _with_connection(self.admin_dsn, lambda c: c.fetchval("SHOW data_directory"))
+        except asyncpg.InvalidPasswordError as error:
+            raise StackError(
+                f"The PostgreSQL server at port {self.port} refuses the password in "
+                f"{self._passwords_file}: another stack took the port; start again to get a fresh one."
+            ) from error
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return False
+        return Path(directory).samefile(self.data)
 
     def create_service(self, name: str) -> ServiceDatabase:
         """Database `name` with its owner `<name>_owner` and its run role `name`; a repeat changes nothing."""
@@ -227,26 +174,6 @@ class Postgres:
             known[role] = secrets.token_urlsafe(24)
             write_atomically(self._passwords_file, json.dumps(known, indent=1), 0o600)
         return known[role]
-
-    def stop(self) -> bool:
-        """Ends open connections, writes a checkpoint, ends. False if no server ran, which is no error."""
-        atexit.unregister(self.stop)
-        if self.process is None and self._state_file.exists():
-            self._state = json.loads(self._state_file.read_text())
-            self.process = Process.find(self._state.get("process"))
-        if self.process is None:
-            return False
-        # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for clients to leave.
-        self.process.stop(STOP_SECONDS, signal.SIGINT)
-        self.process = None
-        self._remember()
-        return True
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 async def _make_database(connection: Any, name: str, roles: dict[str, str]) -> None:

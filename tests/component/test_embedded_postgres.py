@@ -2,7 +2,7 @@
 
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from deploy.embedded.processes import StackError
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
+def server(new_home: Callable[[str], Path]) -> Iterator[Postgres]:
+    server = Postgres(new_home("postgres"))
     server.start()
     yield server
     server.stop()

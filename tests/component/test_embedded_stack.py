@@ -84,8 +84,8 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    installation = Installation(tmp_path_factory.mktemp("stack"))
+def installation(new_home: Callable[[str], Path]) -> Iterator[Installation]:
+    installation = Installation(new_home("stack"))
     yield installation
     installation.run("down")
 

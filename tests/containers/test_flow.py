@@ -1,6 +1,7 @@
 """The flow test on Kafka and PostgreSQL by testcontainers; tests/flow has it on the embedded ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,9 +12,9 @@ from tests.flow.test_path import test_path_from_signup_to_endorsement_and_back a
 
 
 @pytest.fixture(scope="module")
-def served(daemon: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def served(daemon: None, new_home: Callable[[str], Path]) -> Iterator[System]:
     """The services as processes of this machine, their servers in containers."""
-    with running_system(tmp_path_factory.mktemp("served"), stack="tests.flow.on_containers") as running:
+    with running_system(new_home("served"), stack="tests.flow.on_containers") as running:
         yield running
 
 

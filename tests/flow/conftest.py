@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +83,10 @@ def running_system(home: Path, *, stack: str = "deploy.embedded", **environment:
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(new_home: Callable[[str], Path]) -> Iterator[System]:
     """The system that the flows share, on the servers that the run is on; each flow brings people of its own."""
     stack = "deploy.embedded" if servers.kind() == "embedded" else "tests.flow.on_containers"
-    with running_system(tmp_path_factory.mktemp("system"), stack=stack) as running:
+    with running_system(new_home("system"), stack=stack) as running:
         yield running
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,12 @@ def wait_for_restart(home: Path, name: str, deadline: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def survived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Survived]:
+def survived(new_home: Callable[[str], Path]) -> Iterator[Survived]:
     """The demo on a stack of its own, with the killing."""
     rng = random.Random(SEED)
     # A shuffled round over all of them; Kafka and PostgreSQL take longest to come back.
     victims = rng.sample(VICTIMS, len(VICTIMS))
-    with running_system(tmp_path_factory.mktemp("killed"), **LOCAL_WEBHOOKS) as system:
+    with running_system(new_home("killed"), **LOCAL_WEBHOOKS) as system:
         deadline = time.monotonic() + 300
         log = system.home / "demo.log"
         with log.open("w") as output:

@@ -2,8 +2,9 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -187,9 +188,9 @@ async def drive(system: System, stage: Stage, staff: str) -> dict[str, Judged]:
 
 
 @pytest.fixture(scope="module")
-def system_2017(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system_2017(new_home: Callable[[str], Path]) -> Iterator[System]:
     """A stack that runs the program of 2017."""
-    with running_system(tmp_path_factory.mktemp("system_2017"), HUSTINGS_PROGRAM=str(PROGRAM_2017)) as running:
+    with running_system(new_home("system_2017"), HUSTINGS_PROGRAM=str(PROGRAM_2017)) as running:
         yield running
 
 

@@ -122,6 +122,7 @@ CONFIRM_ACTS = """
     SELECT who FROM acts WHERE act = 'confirm' AND outcome = 'ack'
       AND NOT EXISTS (SELECT 1 FROM signup_signups AS s WHERE s.email = acts.who AND s.status = 'applied')
 """
+# STOP by text is kept by the number's hash, which is known of a number that anybody was texted at.
 STOP_ACTS = """
     SELECT DISTINCT acts.who, h.phone FROM acts JOIN signup_emails AS e ON e.email = acts.who
     JOIN signup_people AS h ON h.id = e.person_id
@@ -130,6 +131,10 @@ STOP_ACTS = """
       AND NOT EXISTS (SELECT 1 FROM notifications_suppressions AS p
                       WHERE p.person_id IN (e.person_id, coalesce(a.person_id, e.person_id))
                         AND p.channel = coalesce(json_extract(acts.detail, '$.channel'), p.channel))
+      AND NOT (json_extract(acts.detail, '$.by') = 'text' AND EXISTS (
+                 SELECT 1 FROM notifications_suppressions AS p JOIN notifications_messages AS m USING (contact_hash)
+                 JOIN texts ON texts.reference = m.id
+                 WHERE texts.recipient = h.phone AND p.channel = 'sms' AND p.person_id IS NULL))
       AND (? <> 'sms') = (coalesce(json_extract(acts.detail, '$.channel'), 'email') <> 'sms' OR EXISTS (
               SELECT 1 FROM notifications_messages AS m WHERE m.person_id = e.person_id AND m.channel = 'sms'
                  AND m.contact_hash IS NOT NULL))

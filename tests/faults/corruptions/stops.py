@@ -86,7 +86,7 @@ def somebody_else_stops_the_number(copy: Copy, *, by: str) -> str:
     return message
 
 
-@corruption("L8")
+@corruption("L8", "L11", why="told that texts are stopped, and nothing is suppressed")
 def a_text_to_a_number_that_somebody_else_stopped(copy: Copy) -> str:
     return somebody_else_stops_the_number(copy, by="text")
 
