@@ -53,6 +53,14 @@ INDEXES = """
     CREATE INDEX records_key_idx ON records (topic, key, sequence);
 """
 
+# A move is between two lines of the journal, and ends by the clock of whoever was not moved yet.
+SKEW = """
+    SELECT coalesce(max(after - before), 0) FROM (
+        SELECT at AS began, ahead AS before, lead(at) OVER moved AS ended, lead(ahead) OVER moved AS after
+        FROM moves WINDOW moved AS (ORDER BY at, ahead))
+    WHERE after > before AND ?1 BETWEEN began + before - 1 AND ended + before + 1
+"""
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -96,6 +104,12 @@ class Evidence:
             held = self.db.execute("SELECT max(ahead) FROM clock").fetchone()
             return (0.0, 0.0) if not held[0] else None
         return min(known), max(known)
+
+    def skew(self, at: float) -> float:
+        """By how many seconds another service's clock may have been ahead of the one that said it is `at` (business
+        time): by the span of a move that was under way, since one service's clock is moved after another's.
+        """
+        return float(self.db.execute(SKEW, (at,)).fetchone()[0])
 
     def kept_from_the_start(self, topic: str) -> bool:
         """Whether no record of the topic has been removed by retention."""

@@ -28,6 +28,7 @@ from cli.ledger import judge, watch
 from cli.ledger.app import app
 from cli.ledger.checks.webhooks import is_signed
 from cli.ledger.errors import BadEvidence
+from cli.ledger.evidence import Evidence, open_store
 from cli.ledger.report import Check
 from cli.ledger.topics import read_file, read_kafka
 from deploy.embedded.postgres import Postgres
@@ -297,6 +298,19 @@ async def test_watch_outbox_copies_what_waits_and_what_the_service_appends(datab
     assert watch.remove(owners) == []
     with psycopg.connect(database.dsn) as service:
         service.execute(row.format("after", appended).encode())
+
+
+@pytest.mark.parametrize(
+    ("at", "skew"),
+    [(97.0, 0.0), (100.5, 360.0), (101.9, 360.0), (103.0, 0.0), (461.0, 0.0), (860.5, 40.0), (901.0, 0.0)],
+)
+def test_clocks_may_differ_by_a_move_that_is_under_way(at: float, skew: float) -> None:
+    evidence = Evidence(open_store(":memory:"), at_rest=True)
+    try:
+        evidence.insert("moves", [(100.0, 0.0), (101.0, 360.0), (500.0, 360.0), (501.0, 400.0)])
+        assert evidence.skew(at) == skew
+    finally:
+        evidence.db.close()
 
 
 def test_signature_is_judged_as_the_standard_has_it() -> None:

@@ -2,7 +2,8 @@
 
 Judged by the moment at which a hand-off began, the step `handing` that is committed before it; a stop counts from
 five seconds after it was given, so a hand-off that began earlier is none's fault. Links that somebody asks for are
-sent whatever was stopped, but for an address that does not work.
+sent whatever was stopped, but for an address that does not work. Times of signup and of notifications may differ by a
+move of the clock that was under way, since one service's is moved after another's.
 """
 
 import datetime as dt
@@ -51,7 +52,8 @@ ERASED = """
     WHERE h.at > t.erased_at + ? GROUP BY h.id
 """
 UNCONFIRMED = """
-    SELECT h.id, h.at, h.current_id FROM handoffs AS h LEFT JOIN signup_people AS p ON p.id = h.current_id
+    SELECT h.id, h.at, h.current_id, p.confirmed_at
+    FROM handoffs AS h LEFT JOIN signup_people AS p ON p.id = h.current_id
     WHERE h.delivery <> 'link' AND (p.confirmed_at IS NULL OR p.confirmed_at > h.at + ?)
       AND NOT EXISTS (SELECT 1 FROM tombstones AS t WHERE t.person_id IN (h.current_id, h.person_id))
 """
@@ -111,7 +113,9 @@ def forbidden(evidence: Evidence, check: Check) -> None:
         check.found(identity, f"handed over at {iso(at)}, and {scope} is suppressed ({reason}) since {iso(since)}")
     for identity, at, person_id in evidence.rows(ERASED, GRACE_SECONDS):
         check.found(identity, f"handed over at {iso(at)} to {person_id}, who was erased before")
-    for identity, at, person_id in evidence.rows(UNCONFIRMED, GRACE_SECONDS):
+    for identity, at, person_id, confirmed_at in evidence.rows(UNCONFIRMED, GRACE_SECONDS):
+        if confirmed_at is not None and confirmed_at <= at + GRACE_SECONDS + evidence.skew(at):
+            continue
         check.found(identity, f"handed over at {iso(at)} to {person_id}, whose address was not confirmed then")
     _consents(evidence, check)
     _quiet_hours(evidence, check)
@@ -129,7 +133,7 @@ def _consents(evidence: Evidence, check: Check) -> None:
         for held_at, granted in words[person_id, channel]:
             if held_at <= at - GRACE_SECONDS:
                 held = granted
-            elif held_at <= at + GRACE_SECONDS:
+            elif held_at <= at + GRACE_SECONDS + evidence.skew(at):
                 # Given or taken back in these seconds: either may have been seen.
                 held = held or granted
         if not held:

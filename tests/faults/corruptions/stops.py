@@ -5,6 +5,9 @@ import datetime as dt
 from tests.faults.corruptions.copies import message_of
 from tests.faults.corruptions.making import Copy, Line, corruption, earlier, fresh
 
+# No move of the clock spans that much.
+LATER = dt.timedelta(days=4000)
+
 
 def handed(copy: Copy, condition: str) -> tuple[str, str, dt.datetime]:
     """Message, person and time of a hand-off."""
@@ -109,8 +112,8 @@ def bulk_without_consent(copy: Copy) -> str:
     message, person, at = handed(copy, "m.delivery = 'bulk'")
     copy.run(
         "signup",
-        f"UPDATE signups SET applied_at = '{at + dt.timedelta(minutes=1)}' WHERE person_id = '{person}'",
-        f"UPDATE consents SET given_at = '{at + dt.timedelta(minutes=1)}' WHERE person_id = '{person}'",
+        f"UPDATE signups SET applied_at = '{at + LATER}' WHERE person_id = '{person}'",
+        f"UPDATE consents SET given_at = '{at + LATER}' WHERE person_id = '{person}'",
     )
     return message
 
@@ -118,7 +121,7 @@ def bulk_without_consent(copy: Copy) -> str:
 @corruption("L8")
 def handed_over_before_the_address_was_confirmed(copy: Copy) -> str:
     message, person, at = handed(copy, "m.delivery = 'transactional'")
-    copy.run("signup", f"UPDATE people SET confirmed_at = '{at + dt.timedelta(minutes=1)}' WHERE id = '{person}'")
+    copy.run("signup", f"UPDATE people SET confirmed_at = '{at + LATER}' WHERE id = '{person}'")
     return message
 
 
