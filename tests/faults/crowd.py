@@ -221,15 +221,21 @@ class Knock:
             await asyncio.sleep(every)
         return list(await asyncio.gather(*running))
 
-    async def ask_for_help(self) -> None:
-        """Somebody new texts HELP: a text that has an answer at any hour, whatever the crowd is doing."""
-        self._texts += 1
-        text = {"from": f"{PHONES}{self._texts:04d}", "body": "HELP"}
+    async def ask_for_help(self, *, seconds: float = 120) -> None:
+        """Somebody new texts HELP, and others after them until one is answered: a text at any hour, whatever the crowd
+        is doing.
+        """
         token = self.stand.environment["NOTIFICATIONS_SMS_INBOUND_TOKEN"]
         url = f"{self.stand.endpoints['notifications']}/sms/inbound"
-        # The provider's own word is awaited before it answers, and a service may be killed meanwhile.
-        with contextlib.suppress(httpx.HTTPError):
-            await self.stand.http.post(url, json=text, headers={"X-Inbound-Token": token})
+
+        async def answered() -> bool:
+            self._texts += 1
+            text = {"from": f"{PHONES}{self._texts:04d}", "body": "HELP"}
+            # The provider's own word is awaited before this is answered.
+            answer = await self.stand.http.post(url, json=text, headers={"X-Inbound-Token": token})
+            return answer.status_code == 200
+
+        await self.stand.until(answered, "an answer to HELP", seconds=seconds, every=0.5)
 
     async def settle(self, *, seconds: float = 60) -> None:
         """Send again what is unknown until it is answered."""
