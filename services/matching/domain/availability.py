@@ -28,7 +28,7 @@ class AvailabilityError(ValueError):
     """Stated hours that cannot be used; the message is a sentence for the person who typed them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """Hours that recur weekly: `dow` counts from Monday = 0, `[start, end)` in the person's zone.
 

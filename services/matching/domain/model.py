@@ -3,6 +3,9 @@
 A `Problem` is a snapshot: people, hours, calls already booked, rules, weights. It comes from database rows in
 the live service and from a `hustings-match/1` file on the command line; nothing in it is read from a clock.
 Every instant is aware; every amount is an integer, so that two runs agree to the last point.
+
+The dataclasses have no slots: they cross to the solver's process by the thousand, and with slots each would be pickled
+field by field in Python.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +25,7 @@ class ProblemError(ValueError):
     """A problem that contradicts itself; the message says which part to mend."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Weights:
     """Points of the program file. All are whole, from 0 to 100,000.
 
@@ -63,7 +66,7 @@ class Weights:
         return cls(**stated)  # type: ignore[arg-type]  # checked, value by value, in __post_init__
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Horizon:
     """The grid of slots: `days` × 24 hours from `start`, in steps of `slot_minutes` (a divisor of a day).
 
@@ -110,7 +113,7 @@ class Horizon:
         return range(max(0, first), min(self.slots, last))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Person:
     """What both sides have. None means unknown and scores neutral.
 
@@ -130,7 +133,7 @@ class Person:
     blocks: frozenset[PersonId] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate(Person):
     """Somebody who waits for a call.
 
@@ -148,7 +151,7 @@ class Candidate(Person):
     groups: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Volunteer(Person):
     """Somebody who gives hours.
 
@@ -167,7 +170,7 @@ class Volunteer(Person):
     room: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Booking:
     """A call or hold that stands: its time is taken for both, and it counts against the volunteer's cap."""
 
@@ -189,7 +192,7 @@ def cap_label(period: CapPeriod, start: datetime, zone: ZoneInfo) -> str:
     return f"{year}-W{week:02d}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Problem:
     """One batch. `conflicts` and `never_again` are pairs (candidate, volunteer) that must not talk.
 
@@ -219,7 +222,7 @@ def _refuse_repeats(side: str, ids: Iterable[PersonId]) -> None:
         seen.add(person)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScoreParts:
     """Where a call's utility comes from, in points."""
 
@@ -242,7 +245,7 @@ class ScoreParts:
         return self.base + self.fit + self.soon + self.wait
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Assignment:
     """A proposed call and why it was chosen.
 
@@ -285,7 +288,7 @@ class Reason(StrEnum):
     """Somebody is feasible, but every shared slot serves others better in this batch."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unmatched:
     """A candidate left waiting. The counts are the volunteers left after each condition, in Reason's order."""
 
@@ -301,7 +304,7 @@ class Unmatched:
 Method = Literal["flow", "flow_interrupted", "greedy"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Solution:
     """A batch's answer: every candidate is in `assignments` or in `unmatched`, once.
 
