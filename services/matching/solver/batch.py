@@ -1,8 +1,9 @@
 """One batch, from problem to solution.
 
-1. Shortlist edges, solve the flow, recover prices.
-2. Price out every possible call; while some would gain and the bound is not yet met, add them and solve again.
-3. Even the volunteers' load, on the edges near the optimum.
+1. Shortlist edges, solve the flow with the volunteers' load evened, recover prices.
+2. Price out every possible call, which bounds the optimum. Mostly the first flow is within `Options.at_once` of it.
+3. If not: add the calls that would gain and solve for utility alone, until `Options.close_enough`; then even the load
+   once more, on the edges near the optimum.
 4. With floors on: raise the prices of groups that are served too rarely, solve again, until they are or can't be.
 
 `publish` hears the edges and each improved choice, so that a child process that is stopped has left its best.
@@ -25,8 +26,9 @@ from services.matching.solver.tables import Bools, Int32s, Ints, Tables
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to solve. `seed` settles ties; `load_step` points per call already taken even the volunteers' load;
-    `close_enough` is the share of the bound at which pricing stops; `floor` is the share of the whole batch's served
-    rate that each group should reach."""
+    `at_once` is the share of the bound at which the first flow will do, whose load is even already, `close_enough` that
+    at which pricing stops; `floor` is the share of the whole batch's served rate that each group should reach.
+    """
 
     floors: bool = True
     floor: float = 0.9
@@ -36,7 +38,8 @@ class Options:
     extra: int = edging.RANDOM
     pricing_rounds: int = 12
     floor_rounds: int = 8
-    close_enough: float = 0.9995
+    at_once: float = 0.996
+    close_enough: float = 0.998
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,21 @@ def optimize(tables: Tables, edges: Edges, options: Options, publish: Publish, s
     """Flow, pricing and floors. Raises flow.FlowError when the solver fails."""
     rng = np.random.default_rng([options.seed, 2])
     nothing = np.zeros(tables.candidates, dtype=np.int64)
-    best = _Round(tables, edges, nothing, 0, seconds)
-    count, limit = 1, None
-    while True:
+    best = _Round(tables, edges, nothing, options.load_step, seconds)
+    total, limit, gaining = best.priced_out(rng, seconds)
+    publish(best.choice(1, limit, {}))
+    count, evened = 1, bool(options.load_step)
+    enough = options.at_once if evened else options.close_enough
+    while total < enough * limit and (evened or len(gaining)) and count < options.pricing_rounds:
+        best = _Round(tables, best.near(NEAR).joined(gaining, tables.slots), nothing, 0, seconds)
         total, upper, gaining = best.priced_out(rng, seconds)
-        limit = upper if limit is None else min(limit, upper)
+        limit = min(limit, upper)
+        count, evened, enough = count + 1, False, options.close_enough
         publish(best.choice(count, limit, {}))
-        if total >= options.close_enough * limit or not len(gaining) or count >= options.pricing_rounds:
-            break
-        edges = best.near(NEAR).joined(gaining, tables.slots)
-        best = _Round(tables, edges, nothing, 0, seconds)
-        count += 1
 
     near = best.near(NEAR)
     prices: dict[str, int] = {}
-    if options.load_step:
+    if options.load_step and not evened:
         best = _Round(tables, near, nothing, options.load_step, seconds)
         count += 1
         publish(best.choice(count, limit, prices))
@@ -130,20 +133,30 @@ class _Round:
         self.matched = np.zeros(tables.candidates, dtype=np.bool_)
         self.matched[edges.candidate[self.chosen]] = True
         # What each candidate nets; for those left out how far their best call is from being worth its price.
-        self.net = np.full(tables.candidates, _UNREACHABLE, dtype=np.int64)
-        np.maximum.at(self.net, edges.candidate, self.value - self.found.slot[edges.slot])
+        self.net = self._net(self.found.slot)
         seconds["prices"] = seconds.get("prices", 0.0) + perf_counter() - clock
+
+    def _net(self, price: Ints) -> Ints:
+        """[C]: what the best of these edges leaves each candidate at these prices of slots."""
+        net = np.full(self.tables.candidates, _UNREACHABLE, dtype=np.int64)
+        np.maximum.at(net, self.edges.candidate, self.value - price[self.edges.slot])
+        return net
 
     @property
     def reachable(self) -> Bools:
         return self.net > _UNREACHABLE
 
     def priced_out(self, rng: np.random.Generator, seconds: dict[str, float]) -> tuple[int, int, Edges]:
-        """The flow's value, a bound of it over every possible call, and calls that would gain."""
+        """The utility, a bound of it over every possible call, and calls that would gain.
+
+        At the prices without the load, which is no part of the utility.
+        """
         clock = perf_counter()
-        worth = np.where(self.matched, self.net, 0) - self.own
-        most, gaining = edging.price_out(self.tables, self.found.slot, worth, rng)
-        upper = flow.bound(self.tables, self.found, most + self.own)
+        scarcity = flow.unloaded(self.tables, self.found)
+        net = self._net(scarcity.slot)
+        worth = np.where(self.matched, net, np.maximum(0, net)) - self.own
+        most, gaining = edging.price_out(self.tables, scarcity.slot, worth, rng)
+        upper = flow.bound(self.tables, scarcity, most + self.own)
         seconds["pricing"] = seconds.get("pricing", 0.0) + perf_counter() - clock
         return int(self.value[self.chosen].sum()), upper, gaining
 
@@ -158,7 +171,7 @@ class _Round:
         return Choice(
             candidate,
             slot,
-            self.found.slot[slot] - self.found.load[self.tables.slot_bucket[slot]],
+            flow.unloaded(self.tables, self.found).slot[slot],
             "flow",
             len(self.edges),
             rounds,

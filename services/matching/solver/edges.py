@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.matching.solver.tables import Block, Int32s, Ints, Tables
+from services.matching.solver.tables import Block, Floats, Int32s, Ints, Tables
 
 BEST = 10
 RANDOM = 3
-EARLIEST = 4
-OTHER_SLOTS = 2
+EARLIEST = 3
+OTHER_SLOTS = 1
 """Of the slots a pair shares, the first EARLIEST and about OTHER_SLOTS more: three weeks of evenings are much alike."""
 GAINING = 8
 
@@ -55,27 +55,23 @@ def shortlist(tables: Tables, rng: np.random.Generator, best: int = BEST, extra:
         value = tables.reach(block)
         # Points are whole: a fraction orders equals by chance and nothing else.
         value += rng.random(value.shape, dtype=np.float32) * np.float32(0.5)
-        chosen = np.zeros(value.shape, dtype=np.bool_)
-        rows = np.arange(len(value))[:, None]
+        chosen = block.feasible
         if tables.volunteers > best:
-            top = np.argpartition(value, tables.volunteers - best, axis=1)[:, tables.volunteers - best :]
-            chosen[rows, top] = True
-            chosen &= block.feasible
-        else:
-            chosen |= block.feasible
+            least = tables.volunteers - best
+            chosen = chosen & (value >= np.partition(value, least, axis=1)[:, least, None])
+        # The others are drawn by their place among the feasible of the row.
         count = block.feasible.sum(axis=1)
-        if extra and count.any():
-            _, columns = np.nonzero(block.feasible)
-            first = np.concatenate([[0], np.cumsum(count)[:-1]])
-            some = np.flatnonzero(count)
-            drawn = (rng.random((len(some), extra)) * count[some, None]).astype(np.int64)
-            chosen[some[:, None], columns[first[some, None] + drawn]] = True
+        first = np.cumsum(count) - count
+        some = np.flatnonzero(count)
+        drawn = first[some, None] + (rng.random((len(some), extra)) * count[some, None]).astype(np.int32)
+        places = np.cumsum(block.feasible, dtype=np.int32)
+        chosen.flat[np.searchsorted(places, drawn.ravel().astype(np.int32), side="right")] = True
         row, volunteer = np.nonzero(chosen)
         found.append(_expand(tables, row + block.start, volunteer, block.fit[row, volunteer], rng))
     return _concatenated(found)
 
 
-def _expand(tables: Tables, candidate: Ints, volunteer: Ints, fit: Int32s, rng: np.random.Generator) -> Edges:
+def _expand(tables: Tables, candidate: Ints, volunteer: Ints, fit: Floats, rng: np.random.Generator) -> Edges:
     """Pairs into edges: one for each free slot they share, the earliest and a random few when they are many."""
     count = tables.first_slot[volunteer + 1] - tables.first_slot[volunteer]
     pair = np.repeat(np.arange(len(count)), count)
@@ -83,9 +79,9 @@ def _expand(tables: Tables, candidate: Ints, volunteer: Ints, fit: Int32s, rng: 
     slot = np.arange(len(pair)) - np.repeat(begin, count) + tables.first_slot[volunteer][pair]
     shared = tables.candidate_free[candidate[pair], tables.slot_time[slot]]
     pair, slot = pair[shared], slot[shared]
-    nth = np.arange(len(pair)) - np.searchsorted(pair, pair)
-    many = np.bincount(pair, minlength=len(count))[pair]
-    drawn = rng.random(len(pair)) * (many - EARLIEST) < OTHER_SLOTS
+    many = np.bincount(pair, minlength=len(count))
+    nth = np.arange(len(pair)) - (np.cumsum(many) - many)[pair]
+    drawn = rng.random(len(pair)) * (many[pair] - EARLIEST) < OTHER_SLOTS
     kept = (nth < EARLIEST) | drawn
     pair, slot = pair[kept], slot[kept]
     points = fit[pair] + tables.slot_soon[slot]
@@ -108,7 +104,7 @@ def _gaining(
     block: Block,
     candidates: Ints,
     slots: Ints,
-    net_of_price: npt.NDArray[np.float32],
+    net_of_price: Floats,
     worth: Ints,
     rng: np.random.Generator,
 ) -> Edges:
@@ -139,7 +135,7 @@ def price_out(tables: Tables, price: Ints, worth: Ints, rng: np.random.Generator
     found: list[Edges] = []
     net_of_price = (tables.slot_soon - price).astype(np.float32)
     for block in tables.blocks():
-        fit = np.where(block.allowed, block.fit.astype(np.float32), np.float32(-np.inf))
+        fit = np.where(block.allowed, block.fit, np.float32(-np.inf))
         free = tables.candidate_free[block.start : block.stop]
         for time in np.flatnonzero(free.any(axis=0)):
             slots = order[begins[time] : begins[time + 1]]

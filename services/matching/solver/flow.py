@@ -121,6 +121,11 @@ def prices(tables: Tables, edges: Edges, value: Ints, chosen: Ints, load_step: i
     return Prices(np.maximum(price, bucket_price[tables.slot_bucket]), bucket_price, load)
 
 
+def unloaded(tables: Tables, found: Prices) -> Prices:
+    """The prices of scarcity alone."""
+    return Prices(found.slot - found.load[tables.slot_bucket], found.bucket - found.load, np.zeros_like(found.load))
+
+
 def bound(tables: Tables, found: Prices, most: Ints) -> int:
     """An upper limit of the utility over every possible call, by weak duality.
 

@@ -5,8 +5,9 @@ volunteer and time; each belongs to a cap period ("bucket") with the calls it ma
 without room are left out, so that whoever is left has room.
 
 Scores of a block of candidates against all volunteers are sums of rows: each part of the score is tabulated
-once over the values that occur ([values, V]), and a candidate picks one row of each. Hours are bitsets, one or
-more 64-bit words per day, so that the earliest shared day falls out of the AND.
+once over the values that occur ([values, V]), and a candidate picks one row of each. Points are whole, and far below
+what a 32-bit float holds exactly. Hours are bitsets, one or more 64-bit words per day, so that the earliest shared day
+falls out of the AND; they repeat by the week, so a later week is asked only for what an earlier one lacked.
 """
 
 from collections import Counter
@@ -26,10 +27,12 @@ K = TypeVar("K", bound=Hashable)
 Ints = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
 Words = npt.NDArray[np.uint64]
 
 BLOCK = 512
 """Candidates scored at a time: keeps the working set of 2,000 volunteers inside the processor's cache."""
+WEEK = 7
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Block:
 
     start: int
     stop: int
-    fit: Int32s
+    fit: Floats
     language: Bools
     requirement: Bools
     permitted: Bools
@@ -74,6 +77,7 @@ class Tables:
         self._days: dict[int, npt.NDArray[np.int8]] = {}
         self.candidate_words = self._pack(self.candidate_free)
         self.volunteer_words = self._pack(self.volunteer_free)
+        self._candidate_fresh, self._volunteer_fresh = _fresh(self.candidate_words), _fresh(self.volunteer_words)
 
         self.soon = np.array([scoring.soon(day, self.weights) for day in range(self.days)], dtype=np.int64)
         self.wait = np.array(
@@ -151,10 +155,10 @@ class Tables:
                 if number == len(examples):
                     examples.append(candidate)
                 row[place] = number
-            values = np.array([[points(c, v) for v in givers] for c in examples], dtype=np.int32)
-            self.parts.append((row, values.reshape(len(examples), len(givers))))
+            values = np.array([[points(c, v) for v in givers] for c in examples], dtype=np.float32)
+            parts.append((row, values.reshape(len(examples), len(givers))))
 
-        self.parts: list[tuple[Int32s, Int32s]] = []
+        parts: list[tuple[Int32s, Floats]] = []
         location: dict[tuple[str | None, str | None], int] = {}
 
         def place_points(c: Candidate, v: Volunteer) -> int:
@@ -173,6 +177,7 @@ class Tables:
                 scoring.place(c.urbanicity, v.urbanicity, w) + scoring.experience(c.needs_experience, v.experience, w)
             ),
         )
+        self.parts = _joined(parts)
         self.language = _rule_rows((c.languages for c in people), self._languages)
         self.requirement = _rule_rows((c.requires_gender for c in people), self._requirements)
 
@@ -186,7 +191,7 @@ class Tables:
         """Score candidates `start`..`stop`-1 against every volunteer."""
         rows = slice(start, stop)
         shape = (stop - start, self.volunteers)
-        fit = np.zeros(shape, dtype=np.int32)
+        fit = np.zeros(shape, dtype=np.float32)
         for row, values in self.parts:
             fit += values[row[rows]]
         if start not in self._days:
@@ -212,14 +217,15 @@ class Tables:
         day = np.full(shape, self.days, dtype=np.int8)
         for number in reversed(range(self.days)):
             for word in range(self.candidate_words.shape[2]):
-                mine = self.candidate_words[rows, number, word]
-                theirs = self.volunteer_words[:, number, word]
-                # Most people are free on two or three days: skip the rest of the block.
-                busy, given = np.flatnonzero(mine), np.flatnonzero(theirs)
-                if len(busy) and len(given):
-                    shared = (mine[busy, None] & theirs[None, given]) != 0
-                    at = np.ix_(busy, given)
-                    day[at] = np.where(shared, np.int8(number), day[at])
+                at = (number, word)
+                mine, theirs = self.candidate_words[rows, *at], self.volunteer_words[:, *at]
+                fresh, theirs_fresh = self._candidate_fresh[rows, *at], self._volunteer_fresh[:, *at]
+                for busy, given in ((fresh, theirs != 0), ((mine != 0) & ~fresh, theirs_fresh)):
+                    some, others = np.flatnonzero(busy), np.flatnonzero(given)
+                    if len(some) and len(others):
+                        pairs = np.ix_(some, others)
+                        shared = (mine[some, None] & theirs[None, others]) != 0
+                        day[pairs] = np.where(shared, np.int8(number), day[pairs])
         return day
 
     def blocks(self) -> Iterator[Block]:
@@ -227,10 +233,32 @@ class Tables:
         for start in range(0, self.candidates, BLOCK):
             yield self.block(start, min(self.candidates, start + BLOCK))
 
-    def reach(self, block: Block) -> npt.NDArray[np.float32]:
+    def reach(self, block: Block) -> Floats:
         """[B, V]: fit plus the points of the earliest shared day, -inf where a pair is infeasible."""
-        soon = np.append(self.soon, 0).astype(np.float32)
-        return np.where(block.feasible, block.fit + soon[block.day], np.float32(-np.inf)).astype(np.float32, copy=False)
+        value = np.append(self.soon, -np.inf).astype(np.float32)[block.day]
+        value += block.fit
+        return np.where(block.allowed, value, np.float32(-np.inf))
+
+
+def _fresh(words: Words) -> Bools:
+    """[people, days, words]: whether there is a slot that the same day of the week before has not."""
+    before = np.zeros_like(words)
+    before[:, WEEK:] = words[:, :-WEEK]
+    fresh: Bools = (words & ~before) != 0
+    return fresh
+
+
+def _joined(parts: list[tuple[Int32s, Floats]]) -> list[tuple[Int32s, Floats]]:
+    """The same sums from fewer tables: two become one where no more combinations occur than a block has rows."""
+    joined = parts[:1]
+    for row, values in parts[1:]:
+        before, sums = joined[-1]
+        pairs, both = np.unique(before.astype(np.int64) * len(values) + row, return_inverse=True)
+        if len(pairs) <= BLOCK:
+            joined[-1] = both.astype(np.int32), sums[pairs // len(values)] + values[pairs % len(values)]
+        else:
+            joined.append((row, values))
+    return joined
 
 
 def _rule_rows(keys: Iterable[K], row_of: Callable[[K], Bools]) -> tuple[Int32s, Bools]:

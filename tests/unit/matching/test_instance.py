@@ -53,7 +53,7 @@ def test_command_writes_a_legal_answer(pack: Any, tmp_path: Path, capsys: pytest
     assert broken == set()
     best = full_network.optimum(raw)
     assert 0.995 * best <= points < best
-    assert f"matched by flow, utility {points}, at least 99.99% of the optimum" in printed.err
+    assert f"matched by flow, utility {points}, at least 99.83% of the optimum" in printed.err
 
 
 def test_command_refuses_unreadable_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
