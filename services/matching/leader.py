@@ -17,7 +17,7 @@ from services.matching.actions.rounds import Committed, Snapshot
 from services.matching.domain.model import Solution
 from services.matching.settings import Settings
 from services.matching.solver.batch import Options
-from services.matching.solver.child import solve_in_child
+from services.matching.solver.child import Child, end, solve_in_child, start
 from services.matching.store.rounds import take_epoch
 from shared.log import get_logger
 from shared.program import Program
@@ -80,11 +80,7 @@ class Leader:
 
     async def round(self, epoch: int) -> Committed:
         """Read, solve, commit. Raises `Superseded` when another leader took over meanwhile."""
-        async with self._workshop.begin() as work:
-            taken = await rounds.snapshot(work)
-        solution = await self._solve(taken)
-        async with self._workshop.begin() as work:
-            committed = await rounds.commit(work, epoch, taken, solution)
+        taken, solution, committed = await round_of(self._workshop, epoch, self._settings.solver_seconds)
         log.info(
             "round_done",
             method=solution.method,
@@ -95,10 +91,21 @@ class Leader:
         )
         return committed
 
-    async def _solve(self, taken: Snapshot) -> Solution:
-        many = len(taken.problem.candidates) > MANY_PEOPLE
-        deadline = self._settings.solver_seconds + (MORE_SECONDS if many else 0.0)
-        return await solved(taken, deadline, options_of(self._workshop.program))
+
+async def round_of(workshop: Workshop, epoch: int, solver_seconds: float) -> tuple[Snapshot, Solution, Committed]:
+    """One round: read, solve, commit. The solver's process starts, and loads its libraries, while we read."""
+    child = start()
+    try:
+        async with workshop.begin() as work:
+            taken = await rounds.snapshot(work)
+    except BaseException:
+        end(child)
+        raise
+    many = len(taken.problem.candidates) > MANY_PEOPLE
+    deadline = solver_seconds + (MORE_SECONDS if many else 0.0)
+    solution = await solved(taken, deadline, options_of(workshop.program), child)
+    async with workshop.begin() as work:
+        return taken, solution, await rounds.commit(work, epoch, taken, solution)
 
 
 def options_of(program: Program) -> Options:
@@ -107,8 +114,8 @@ def options_of(program: Program) -> Options:
     return Options(floors=fairness.floors, floor=fairness.floor_percent / 100)
 
 
-async def solved(taken: Snapshot, deadline_seconds: float, options: Options) -> Solution:
-    """The solver's answer, awaited.
+async def solved(taken: Snapshot, deadline_seconds: float, options: Options, child: Child | None = None) -> Solution:
+    """The solver's answer, awaited, from this child, or from one that is started for it.
 
     On a daemon thread of its own: a service that is told to stop must not wait for the deadline, as it would for a
     thread of the loop's executor. The child process dies with its parent.
@@ -128,7 +135,7 @@ async def solved(taken: Snapshot, deadline_seconds: float, options: Options) -> 
         solution: Solution | None = None
         failure: Exception | None = None
         try:
-            solution = solve_in_child(taken.problem, deadline_seconds, options)
+            solution = solve_in_child(taken.problem, deadline_seconds, options, child)
         except Exception as error:  # noqa: BLE001 (handed on to whoever awaits)
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop was closed while we solved

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.matching.actions import rounds
-from services.matching.leader import options_of, solved
+from services.matching.leader import options_of, round_of
 from services.matching.solver.batch import fallback, finish, starting_edges
 from services.matching.solver.tables import Tables
 from services.matching.store.rounds import take_epoch
@@ -96,11 +96,7 @@ async def _round(workshop: Workshop, database: Database) -> dict[str, Sample]:
     async with workshop.begin() as work:
         epoch = await take_epoch(work.connection, work.now)
     began = time.perf_counter()
-    async with workshop.begin() as work:
-        taken = await rounds.snapshot(work)
-    solution = await solved(taken, DEADLINE_SECONDS, options_of(workshop.program))
-    async with workshop.begin() as work:
-        committed = await rounds.commit(work, epoch, taken, solution)
+    _, solution, committed = await round_of(workshop, epoch, DEADLINE_SECONDS)
     seconds = time.perf_counter() - began
     assert solution.method == "flow", solution.method
     assert solution.bound is not None

@@ -3,7 +3,8 @@
 A flow may be slow or crash; the leader that waits for it must not. The child is this module run as a program: it
 reads one pickled problem from standard input and writes length-prefixed pickles to standard output, first
 the edges, then each improved choice, then the solution. When it is late or dies, the parent ends it by its pid and
-uses the last choice it sent; if there was none, the greedy choice on the same edges.
+uses the last choice it sent; if there was none, the greedy choice on the same edges. It may be started before there is
+a problem, so that it has its libraries by then.
 
 The child never outlives its parent: the kernel kills it when the parent dies (Linux), and an alarm kills it soon
 after its deadline everywhere. Only the parent's own pickles cross the pipes.
@@ -11,6 +12,7 @@ after its deadline everywhere. Only the parent's own pickles cross the pipes.
 
 import contextlib
 import ctypes
+import gc
 import os
 import pickle
 import selectors
@@ -23,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import IO
+from typing import IO, TypeAlias
 
 from services.matching.domain.model import Problem, Solution
 from services.matching.solver.batch import Choice, Options, fallback, finish, solve, starting_edges
@@ -37,13 +39,34 @@ _LENGTH = struct.Struct("!Q")
 _PR_SET_PDEATHSIG = 1
 
 
+Child: TypeAlias = subprocess.Popen[bytes]
+
+
+def start(command: Sequence[str] = COMMAND) -> Child:
+    """A child that waits for its problem: for `solve_in_child`, or for `end`. Told nothing, it ends with its parent."""
+    return subprocess.Popen(  # noqa: S603  # our own module, or a test's
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=_ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def end(child: Child) -> None:
+    """Whatever it does at the moment."""
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
 def solve_in_child(
-    problem: Problem,
-    deadline_seconds: float,
-    options: Options | None = None,
-    command: Sequence[str] = COMMAND,
+    problem: Problem, deadline_seconds: float, options: Options | None = None, child: Child | None = None
 ) -> Solution:
-    """A solution within about `deadline_seconds`; blocks the calling thread.
+    """A solution within about `deadline_seconds`; blocks the calling thread, and ends the child.
 
     `method` tells how far the child came: "flow" it finished, "flow_interrupted" its best so far, "greedy" nothing
     usable. A fallback costs the parent the time to score again, some 3 seconds at 27,000 × 2,000.
@@ -52,13 +75,7 @@ def solve_in_child(
     deadline = monotonic() + deadline_seconds
     edges: Edges | None = None
     choice: Choice | None = None
-    child = subprocess.Popen(  # noqa: S603  # our own module, or a test's
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=_ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    child = child or start()
     assert child.stdin is not None
     assert child.stdout is not None
     request = pickle.dumps((os.getpid(), deadline_seconds, problem, options), protocol=5)
@@ -75,10 +92,8 @@ def solve_in_child(
                 choice = message
     finally:
         child.kill()
-        child.wait()
         writer.join()
-        _close(child.stdin)
-        _close(child.stdout)
+        end(child)
     tables = Tables(problem)
     if choice is not None:
         return finish(tables, replace(choice, method="flow_interrupted"), {})
@@ -91,11 +106,6 @@ def _write(pipe: IO[bytes], request: bytes) -> None:
         pipe.close()
     except (BrokenPipeError, ValueError):
         pass  # the child died or was ended: the reader notices
-
-
-def _close(pipe: IO[bytes]) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        pipe.close()
 
 
 def _messages(pipe: IO[bytes], deadline: float) -> Iterator[object]:
@@ -130,7 +140,11 @@ def _die_with(parent: int) -> None:
 
 def main() -> None:
     """The child's program."""
-    parent, deadline_seconds, problem, options = pickle.load(sys.stdin.buffer)  # noqa: S301  # our own parent
+    gc.disable()  # it makes many objects, none in a cycle, and ends
+    try:
+        parent, deadline_seconds, problem, options = pickle.load(sys.stdin.buffer)  # noqa: S301  # our own parent
+    except EOFError:
+        return  # there is no problem after all
     _die_with(parent)
     signal.setitimer(signal.ITIMER_REAL, deadline_seconds + GRACE_SECONDS)
     out = sys.stdout.buffer

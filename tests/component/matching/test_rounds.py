@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import signal
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from services.matching.domain.model import Person, Solution
 from services.matching.leader import Leader, solved
 from services.matching.settings import Settings
 from services.matching.solver.batch import Options, solve
+from services.matching.solver.child import Child, start
 from services.matching.store.bookings import Hold, insert_held
 from shared.db import TRANSIENT
 from shared.events.envelope import new_id
@@ -275,6 +277,26 @@ def as_instance(taken: Snapshot) -> oracle.Instance:
             for v in problem.volunteers
         ],
     }  # fmt: skip
+
+
+async def test_round_that_cannot_read_ends_the_child_it_started(
+    databases: DatabaseFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[Child] = []
+
+    def started() -> Child:
+        children.append(start())
+        return children[-1]
+
+    async def unreadable(_: object) -> Snapshot:
+        raise ConnectionResetError
+
+    monkeypatch.setattr("services.matching.leader.start", started)
+    monkeypatch.setattr(rounds, "snapshot", unreadable)
+    async with world(databases) as w:
+        with pytest.raises(ConnectionResetError):
+            await w.leader.round(1)
+    assert [child.returncode for child in children] == [-signal.SIGKILL]
 
 
 async def test_child_process_finds_what_the_oracle_calls_the_best(databases: DatabaseFactory) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from services.matching.domain.model import Problem, Solution
 from services.matching.solver.batch import Options, fallback, finish, solve, starting_edges
-from services.matching.solver.child import solve_in_child
+from services.matching.solver.child import end, solve_in_child, start
 from services.matching.solver.instance import load_instance
 from services.matching.solver.tables import Tables
 from tests.unit.matching import instances
@@ -50,7 +50,7 @@ def test_child_answers_like_the_same_process(problem: Problem) -> None:
 
 def test_child_that_says_nothing_is_replaced_by_greedy_at_the_deadline(problem: Problem, greedy: Solution) -> None:
     began = time.monotonic()
-    solution = solve_in_child(problem, 0.3, command=program("import time; time.sleep(600)"))
+    solution = solve_in_child(problem, 0.3, child=start(program("import time; time.sleep(600)")))
     assert time.monotonic() - began < 20
     assert solution.method == "greedy"
     assert solution.assignments == greedy.assignments
@@ -67,7 +67,7 @@ def test_child_that_says_nothing_is_replaced_by_greedy_at_the_deadline(problem: 
 )
 def test_child_that_crashes_is_replaced_by_greedy(problem: Problem, greedy: Solution, crash: str) -> None:
     began = time.monotonic()
-    solution = solve_in_child(problem, 60, command=program(crash))
+    solution = solve_in_child(problem, 60, child=start(program(crash)))
     assert time.monotonic() - began < 30
     assert solution.method == "greedy"
     assert solution.assignments == greedy.assignments
@@ -78,17 +78,33 @@ def test_child_that_dies_after_its_edges_is_replaced_by_greedy_on_them(
 ) -> None:
     # The parent must not need to score again.
     monkeypatch.setattr("services.matching.solver.child.starting_edges", None)
-    solution = solve_in_child(problem, 60, command=program(f"{DYING}batch.optimize = die\nchild.main()"))
+    solution = solve_in_child(problem, 60, child=start(program(f"{DYING}batch.optimize = die\nchild.main()")))
     assert solution.method == "greedy"
     assert solution.assignments == greedy.assignments
 
 
 def test_child_that_dies_after_a_flow_leaves_its_best_choice(problem: Problem) -> None:
-    solution = solve_in_child(problem, 60, command=program(f"{DYING}batch.floors.watched = die\nchild.main()"))
+    solution = solve_in_child(problem, 60, child=start(program(f"{DYING}batch.floors.watched = die\nchild.main()")))
     assert solution.method == "flow_interrupted"
     expected = solve(problem, Options(floors=False))
     assert solution.assignments == expected.assignments
     assert solution.bound == expected.bound
+
+
+def test_child_without_a_problem_ends_by_itself() -> None:
+    child = start()
+    try:
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait(timeout=60) == 0
+    finally:
+        end(child)
+
+
+def test_child_that_is_not_needed_is_ended() -> None:
+    child = start(program("import time; time.sleep(600)"))
+    end(child)
+    assert child.returncode == -signal.SIGKILL
 
 
 def test_child_dies_with_its_parent(tmp_path: Path) -> None:
@@ -106,10 +122,10 @@ def test_child_dies_with_its_parent(tmp_path: Path) -> None:
     """)
     parent = subprocess.Popen(
         program(f"""
-            from services.matching.solver.child import solve_in_child
+            from services.matching.solver.child import solve_in_child, start
             from services.matching.solver.instance import load_instance
             from tests.unit.matching import instances
-            solve_in_child(load_instance(instances.surge(1)), 300, command={child!r})
+            solve_in_child(load_instance(instances.surge(1)), 300, child=start({child!r}))
         """),
         cwd=ROOT,
     )
