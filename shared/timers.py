@@ -29,6 +29,17 @@ SCHEDULE = """
         SET due_at = excluded.due_at, payload = excluded.payload, attempts = 0, dead = false, error = NULL
 """
 
+# The same, in the order of the arrays.
+SCHEDULE_MANY = """
+    INSERT INTO timers (kind, dedupe_key, owner_key, due_at, payload, correlation_id)
+    SELECT $1, dedupe_key, owner_key, due_at, '{}', $5
+    FROM unnest($2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
+         AS row (dedupe_key, owner_key, due_at, ordinal)
+    ORDER BY ordinal
+    ON CONFLICT (dedupe_key) DO UPDATE
+        SET due_at = excluded.due_at, payload = excluded.payload, attempts = 0, dead = false, error = NULL
+"""
+
 # Served by timers_owner_key_idx. A row that is firing at this moment is left alone: waiting for it while holding the
 # aggregate that its action waits for would be a deadlock, and the action looks again anyway.
 CANCEL = """
@@ -76,6 +87,19 @@ async def schedule(
     """
     dedupe_key = ":".join(filter(None, (kind, owner_key, part)))
     await work.connection.execute(SCHEDULE, kind, dedupe_key, owner_key, due_at, payload, work.correlation_id)
+
+
+async def schedule_many(work: Work, kind: str, due: Mapping[str, dt.datetime]) -> None:
+    """The same for many owners, each due at a time of its own, without a payload."""
+    owners = sorted(due)
+    await work.connection.execute(
+        SCHEDULE_MANY,
+        kind,
+        [f"{kind}:{owner}" for owner in owners],
+        owners,
+        [due[owner] for owner in owners],
+        work.correlation_id,
+    )
 
 
 async def cancel(work: Work, owner_key: str, kind: str | None = None) -> None:

@@ -6,11 +6,13 @@ longer wait, hours that were changed, pairs that were blocked; and, by the const
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from services.matching.domain import calls
 from services.matching.domain.availability import zone_of
@@ -90,7 +92,8 @@ async def snapshot(work: Work) -> Snapshot:
     blocks, conflicts = await _blocks(work)
     used = await bookings.get_used(work.connection, [row["person_id"] for row in giving])
     candidates = tuple(_candidate(row, hours[row["person_id"]], blocks) for row in waiting)
-    volunteers = tuple(_volunteer(row, hours[row["person_id"]], blocks, used, horizon, rules) for row in giving)
+    weeks = cache(lambda zone: _weeks(horizon, zone))
+    volunteers = tuple(_volunteer(row, hours[row["person_id"]], blocks, used, weeks, rules) for row in giving)
     pairs = await work.connection.fetch(rounds.GET_PAIRS)
     problem = Problem(
         horizon=horizon,
@@ -150,17 +153,22 @@ def _candidate(row: Mapping[str, Any], hours: availability.Availability, blocks:
     )
 
 
+def _weeks(horizon: Horizon, zone: ZoneInfo) -> frozenset[str]:
+    """The ISO weeks that the horizon touches in this zone."""
+    days = range(horizon.days + 1)
+    return frozenset(cap_label("iso_week", horizon.start + timedelta(days=day), zone) for day in days)
+
+
 def _volunteer(
     row: Mapping[str, Any],
     hours: availability.Availability,
     blocks: Mapping[UUID, set[UUID]],
     used: Mapping[tuple[UUID, str], int],
-    horizon: Horizon,
+    weeks: Callable[[ZoneInfo], frozenset[str]],
     rules: OneOnOne,
 ) -> Volunteer:
     facts, zone = row["facts"], zone_of(hours.time_zone)
     cap = rules.weekly_cap_default if hours.weekly_cap is None else hours.weekly_cap
-    weeks = {cap_label("iso_week", horizon.start + timedelta(days=day), zone) for day in range(horizon.days + 1)}
     return Volunteer(
         id=row["person_id"],
         zone=zone,
@@ -178,7 +186,7 @@ def _volunteer(
         lived_consent=bool(facts.get("lived_consent")),
         experience=facts.get("experience"),
         conflict_districts=frozenset(facts.get("conflict_districts") or ()),
-        room={week: cap - used.get((row["person_id"], week), 0) for week in weeks},
+        room={week: cap - used.get((row["person_id"], week), 0) for week in weeks(zone)},
     )
 
 
@@ -221,6 +229,9 @@ def _holds(proposed: Mapping[UUID, Assignment], problem: Problem, work: Work) ->
     """In one order for every leader: rivals that insert the same rows queue up instead of deadlocking."""
     zones = {volunteer.id: volunteer.zone for volunteer in problem.volunteers}
     rules = work.program.one_on_one
+    # Many calls start at the same instants.
+    until = cache(lambda start: calls.hold_until(work.now, start, rules))
+    week = cache(lambda start, zone: cap_label("iso_week", start, zone))
     holds = [
         Hold(
             call_id=call_id,
@@ -228,11 +239,11 @@ def _holds(proposed: Mapping[UUID, Assignment], problem: Problem, work: Work) ->
             volunteer_id=cast(UUID, match.volunteer_id),
             starts_at=match.start,
             ends_at=match.end,
-            week=cap_label("iso_week", match.start, zones[match.volunteer_id]),
-            expires_at=calls.hold_until(work.now, match.start, rules),
+            week=week(match.start, zones[match.volunteer_id]),
+            expires_at=until(match.start),
         )
         for call_id, match in proposed.items()
-        if calls.hold_until(work.now, match.start, rules) > work.now
+        if until(match.start) > work.now
     ]
     return sorted(holds, key=lambda hold: (hold.volunteer_id, hold.starts_at))
 
@@ -267,15 +278,17 @@ def _explanation(
 ) -> dict[str, Any]:
     return {
         "call_id": call_id,
-        "parts": asdict(match.parts),
+        "parts": vars(match.parts),
         "utility": match.utility,
         "rank": match.rank,
         "feasible": match.feasible_volunteers,
         "slot_price": match.slot_price,
         "group_price": match.group_price,
-        "for_prospect": explain(match, candidate, volunteer, horizon, "candidate"),
-        "for_volunteer": explain(match, candidate, volunteer, horizon, "volunteer"),
-        "for_staff": explain(match, candidate, volunteer, horizon, "staff"),
+        "said": {
+            "prospect": explain(match, candidate, volunteer, horizon, "candidate"),
+            "volunteer": explain(match, candidate, volunteer, horizon, "volunteer"),
+            "staff": explain(match, candidate, volunteer, horizon, "staff"),
+        },
     }
 
 
@@ -304,13 +317,7 @@ async def _record(work: Work, batch_id: UUID, epoch: int, taken: Snapshot, solut
 
 
 async def _announce(work: Work, held: list[Hold]) -> None:
-    await work.connection.executemany(
-        timers.SCHEDULE,
-        [
-            ("hold_expiry", f"hold_expiry:{h.call_id}", str(h.call_id), h.expires_at, {}, work.correlation_id)
-            for h in held
-        ],
-    )
+    await timers.schedule_many(work, "hold_expiry", {str(hold.call_id): hold.expires_at for hold in held})
     work.emit(
         *(
             MatchOffered(

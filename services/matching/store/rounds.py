@@ -41,10 +41,13 @@ INSERT_BATCH = """
                                bound, detail)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
-INSERT_EXPLANATION = """
+INSERT_EXPLANATIONS = """
     INSERT INTO match_explanations (batch_id, call_id, parts, utility, rank, feasible, slot_price, group_price,
                                     for_prospect, for_volunteer, for_staff)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    SELECT $1, call_id, parts, utility, rank, feasible, slot_price, group_price,
+           said -> 'prospect', said -> 'volunteer', said -> 'staff'
+    FROM unnest($2::uuid[], $3::jsonb[], $4::integer[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
+                $9::jsonb[]) AS row (call_id, parts, utility, rank, feasible, slot_price, group_price, said)
 """
 # A call that was moved is explained by the one it came from.
 GET_EXPLANATIONS = "SELECT * FROM match_explanations WHERE call_id = ANY($1::uuid[])"
@@ -92,10 +95,9 @@ async def take_epoch(connection: Connection, now: datetime) -> int:
 
 
 async def insert_explanations(connection: Connection, batch_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:
-    """One explanation per call that was committed."""
-    names = ("call_id", "parts", "utility", "rank", "feasible", "slot_price", "group_price",
-             "for_prospect", "for_volunteer", "for_staff")  # fmt: skip
-    await connection.executemany(INSERT_EXPLANATION, [(batch_id, *(row[name] for name in names)) for row in rows])
+    """One explanation per call that was committed; `said` holds the sentences for prospect, volunteer and staff."""
+    names = ("call_id", "parts", "utility", "rank", "feasible", "slot_price", "group_price", "said")
+    await connection.execute(INSERT_EXPLANATIONS, batch_id, *([row[name] for row in rows] for name in names))
 
 
 async def get_explanations(connection: Connection | Pool, call_ids: Sequence[UUID]) -> dict[UUID, Mapping[str, Any]]:
