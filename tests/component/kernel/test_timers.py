@@ -116,6 +116,21 @@ async def test_rescheduled_timer_moves(kernel: Kernel) -> None:
     assert await kernel.pool.fetchval("SELECT convert_from(payload, 'UTF8')::jsonb ->> 'number' FROM outbox") == "3"
 
 
+async def test_many_timers_are_each_as_if_scheduled_alone(kernel: Kernel) -> None:
+    async with kernel.workshop.begin() as work:
+        await timers.schedule(work, "remind", "one", work.now + HOUR, number=1)
+        work.correlation_id = "together"
+        await timers.schedule_many(work, "remind", {"two": work.now + HOUR, "one": work.now + 2 * HOUR})
+        due = await work.connection.fetch(
+            "SELECT dedupe_key, owner_key, due_at - $1, payload, correlation_id FROM timers ORDER BY owner_key",
+            work.now,
+        )
+    assert [tuple(row) for row in due] == [
+        ("remind:one", "one", 2 * HOUR, {}, None),
+        ("remind:two", "two", HOUR, {}, "together"),
+    ]
+
+
 async def test_parts_of_one_owner_are_timers_of_their_own(kernel: Kernel) -> None:
     async with kernel.workshop.begin() as work:
         for part in ("1", "2", "2"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import gc
 import signal
 from dataclasses import asdict
 from typing import Any
@@ -296,6 +297,7 @@ async def test_round_that_cannot_read_ends_the_child_it_started(
     async with world(databases) as w:
         with pytest.raises(ConnectionResetError):
             await w.leader.round(1)
+    assert gc.isenabled()
     assert [child.returncode for child in children] == [-signal.SIGKILL]
 
 
