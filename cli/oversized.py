@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from shared.batches import MAX_REQUEST_BYTES
 from shared.errors import Unprocessable
 from shared.events.envelope import Received, decode
-from shared.relay import MAX_REQUEST_BYTES
 
 # Key, headers and the batch around them take the rest.
 MAX_PAYLOAD_BYTES = MAX_REQUEST_BYTES - 50_000

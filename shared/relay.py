@@ -5,9 +5,13 @@ not fence one that hangs, or whose producer retries while the broker is away. Th
 one per service and group: when a successor starts its producer, the broker refuses everything the predecessor
 still has in flight (`ProducerFenced`), so an older record can never land behind a newer one.
 
-Each round: read rows in order, begin a transaction, send, wait for every acknowledgement, commit it, delete the
-rows where the epoch still is ours. After any error the producer is thrown away (an idempotent producer that met a
-non-retriable error stays wedged) and the round starts again from the table.
+Each round: read rows in order, pack them into batches, begin a transaction, send, wait for every acknowledgement,
+commit it, delete the rows where the epoch still is ours. After any error the producer is thrown away (an idempotent
+producer that met a non-retriable error stays wedged) and the round starts again from the table.
+
+A record that is too large is held back, with what follows it under its key; the rest goes on. What is larger than a
+request is known before it is sent. Where the broker takes less (a topic's `max.message.bytes`) it refuses a batch: the
+records of that batch's keys are then sent in batches of their own, and one that is refused alone is too large.
 """
 
 import asyncio
@@ -16,11 +20,11 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from shared import metrics
+from shared.batches import Batch, Packing
 from shared.db import Pool
 from shared.events.envelope import new_id
 from shared.log import get_logger
@@ -34,7 +38,8 @@ LEASE_SECONDS = 15.0
 # Stop sending well before the lease ends.
 MARGIN_SECONDS = 5.0
 BUSY_SECONDS, IDLE_SECONDS = 0.02, 0.25
-MAX_REQUEST_BYTES = 1_000_000
+PACKED_AT_ONCE = 200
+MAX_BATCH_BYTES = 64 * 1024
 HELD_SECONDS = 30.0
 
 # SKIP LOCKED picks groups, never rows: two relays that look at once get different ones.
@@ -103,6 +108,9 @@ class Relay:
         self._margin_seconds = margin_seconds
         self._held_seconds = held_seconds
         self._held: dict[str, float] = {}
+        # Keys of a batch that the broker refused, and ids of the rows that it refused alone.
+        self._alone: set[str] = set()
+        self._refused: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -159,8 +167,7 @@ class Relay:
             enable_idempotence=True,
             acks="all",
             compression_type="lz4",
-            linger_ms=5,
-            max_request_size=MAX_REQUEST_BYTES,
+            max_batch_size=MAX_BATCH_BYTES,
             request_timeout_ms=10_000,
             retry_backoff_ms=200,
         )
@@ -177,8 +184,9 @@ class Relay:
                         raise LeaseLost
                     renewed_at = asked_at
                 async with asyncio.timeout_at(renewed_at + round_seconds):
-                    sent = await self._round(producer, group, epoch)
-                await asyncio.sleep(BUSY_SECONDS if sent else IDLE_SECONDS)
+                    taken = await self._round(producer, group, epoch)
+                # More waits behind a full page; few rows are let gather, since a transaction costs what it costs.
+                await asyncio.sleep(0 if taken >= ROWS_PER_SHARD else BUSY_SECONDS if taken else IDLE_SECONDS)
         finally:
             # A producer that is stuck in retries must not keep the loop from its successor.
             try:
@@ -195,40 +203,47 @@ class Relay:
         rows = await self._pool.fetch(READ, shards_of(group), ROWS_PER_SHARD, list(self._held))
         if not rows:
             return 0
-        try:
-            await self._send(producer, rows)
-        except MessageSizeTooLargeError:
-            # One oversized record must not hold up the rest: find it by sending one by one.
-            await self._send_singly(producer, group, epoch, rows)
-            return len(rows)
-        await self._delete(group, epoch, rows)
+        sent = await self._send(producer, rows)
+        if sent:
+            await self._delete(group, epoch, sent)
         return len(rows)
 
-    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> None:
+    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> Sequence[Any]:
+        """Send the rows in one transaction; returns those that were sent, all but what is held back."""
+        partitions = {topic: len(await producer.partitions_for(topic)) for topic in {row["topic"] for row in rows}}
+        packing = Packing(partitions, producer.create_batch, alone=self._alone, refused=self._refused)
+        for start in range(0, len(rows), PACKED_AT_ONCE):
+            packing.add(rows[start : start + PACKED_AT_ONCE])
+            # Whoever else runs in this process, such as its web pages, has a turn.
+            await asyncio.sleep(0)
+        for row in packing.too_large.values():
+            # The row stays, its key waits, and the outbox's age raises the alert.
+            log.error("record_too_large", topic=row["topic"], key=row["key"], row=row["id"])
+            self._held[row["key"]] = asyncio.get_running_loop().time() + self._held_seconds
+            self._refused.discard(row["id"])
+        batches = packing.batches()
+        if not batches:
+            return []
         async with producer.transaction():
             acknowledgements = [
-                await producer.send(
-                    row["topic"],
-                    value=row["payload"],
-                    key=row["key"].encode(),
-                    headers=[(name, value.encode()) for name, value in orjson.loads(row["headers"])],
-                )
-                for row in rows
+                await producer.send_batch(batch.builder, batch.topic, partition=batch.partition) for batch in batches
             ]
-            await asyncio.gather(*acknowledgements)
+            results = await asyncio.gather(*acknowledgements, return_exceptions=True)
+            self._look_for_refused(batches, results)
+        sent = [row for batch in batches for row in batch.rows]
+        self._alone -= {row["key"] for row in sent} - packing.too_large.keys()
+        return sent
 
-    async def _send_singly(self, producer: AIOKafkaProducer, group: int, epoch: int, rows: Sequence[Any]) -> None:
-        for row in rows:
-            if row["key"] in self._held:
-                continue
-            try:
-                await self._send(producer, [row])
-            except MessageSizeTooLargeError:
-                # The row stays, its key waits, and the outbox's age raises the alert.
-                log.error("record_too_large", topic=row["topic"], key=row["key"], row=row["id"])
-                self._held[row["key"]] = asyncio.get_running_loop().time() + self._held_seconds
-            else:
-                await self._delete(group, epoch, [row])
+    def _look_for_refused(self, batches: Sequence[Batch], results: Sequence[Any]) -> None:
+        """Raise what the broker answered, unless it took all; a batch too large for it is remembered."""
+        for batch, result in zip(batches, results, strict=True):
+            if isinstance(result, MessageSizeTooLargeError):
+                self._alone.update(row["key"] for row in batch.rows)
+                if len(batch.rows) == 1:
+                    self._refused.add(batch.rows[0]["id"])
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _delete(self, group: int, epoch: int, rows: Sequence[Any]) -> None:
         status = await self._pool.execute(

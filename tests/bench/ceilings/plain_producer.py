@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 
+from shared.relay import MAX_BATCH_BYTES
+
 Message = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 """Topic, key, value, headers."""
 
@@ -12,7 +14,12 @@ Message = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 def producer(bootstrap: str) -> AIOKafkaProducer:
     """With the relay's own settings, as far as they bear on speed."""
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap, enable_idempotence=True, acks="all", compression_type="lz4", linger_ms=5
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        compression_type="lz4",
+        linger_ms=5,
+        max_batch_size=MAX_BATCH_BYTES,
     )
 
 

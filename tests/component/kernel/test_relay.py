@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import ProducerFenced
 from structlog.testing import capture_logs
 
@@ -21,6 +22,7 @@ from deploy.embedded.kafka import Kafka
 from deploy.embedded.processes import choose_port
 from shared.broker import create_topics
 from shared.events import Event
+from shared.events.topics import Topic
 from shared.outbox import shard_of
 from shared.relay import CLAIM, GROUPS, LeaseLost, Relay
 from shared.work import Work
@@ -197,7 +199,7 @@ async def test_relay_that_was_taken_over_is_fenced(kernel: Kernel, kafka: Kafka)
     met: list[Exception] = []
 
     class Hanging(Relay):
-        async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> None:
+        async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Any]) -> Sequence[Any]:
             commit = producer.commit_transaction
 
             async def commit_late() -> None:
@@ -207,7 +209,7 @@ async def test_relay_that_was_taken_over_is_fenced(kernel: Kernel, kafka: Kafka)
 
             producer.commit_transaction = commit_late
             try:
-                await super()._send(producer, rows)
+                return await super()._send(producer, rows)
             except Exception as error:
                 met.append(error)
                 raise
@@ -358,6 +360,42 @@ async def test_oversized_record_holds_back_its_key_only(kernel: Kernel, kafka: K
     assert sorted((key, number) for key, _, _, number in found) == sorted(
         (str(other), number) for other in others for number in range(3)
     )
+
+
+async def test_record_that_the_broker_refuses_holds_back_its_key_only(kernel: Kernel, kafka: Kafka) -> None:
+    """A topic that takes less than a request holds: only the broker can tell, and it tells of a batch."""
+    small = Topic(f"test.small.{uuid4().hex[:8]}", key="person_id")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(small.name, 1, 1, topic_configs={"max.message.bytes": "20000"})])
+    finally:
+        await admin.close()
+    large = uuid4()
+    others = [uuid4() for _ in range(30)]
+    async with kernel.workshop.begin() as work:
+        # Neither lz4 nor a batch of many makes these fit: one is too large, the others only together.
+        work.emit(Noted(person_id=large, number=0))
+        work.emit(Noted(person_id=large, number=1, padding=random.Random(1).randbytes(25_000).hex()))
+        work.emit(Noted(person_id=large, number=2))
+        for number, other in enumerate(others):
+            padding = random.Random(number).randbytes(2_000).hex()
+            work.emit(*(Noted(person_id=other, number=number, padding=padding) for number in range(3)))
+    await kernel.pool.execute("UPDATE outbox SET topic = $1", small.name)
+    with capture_logs() as lines:
+        async with running(make_relay(kernel, kafka, held_seconds=60).run()):
+
+            async def others_gone() -> bool:
+                rows = await kernel.pool.fetch("SELECT key, count(*) AS rows FROM outbox GROUP BY key")
+                return [tuple(row) for row in rows] == [(str(large), 2)]
+
+            await until(others_gone, what="only the refused record and what waits behind it in the outbox")
+    told = [(line["topic"], line["key"]) for line in lines if line["event"] == "record_too_large"]
+    assert told == [(small.name, str(large))]
+    numbers = defaultdict(list)
+    for record in await read_topic(kafka.bootstrap, small.name):
+        numbers[record.key.decode()].append(Noted.model_validate_json(record.value).number)
+    assert dict(numbers) == {str(large): [0], **{str(other): [0, 1, 2] for other in others}}
 
 
 async def test_oversized_record_that_is_shortened_goes_out_under_its_id_and_number(

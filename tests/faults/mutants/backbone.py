@@ -59,10 +59,9 @@ MUTANTS = (
             ),
             Edit(
                 RELAY,
-                "        await self._delete(group, epoch, rows)\n        return len(rows)\n",
-                "        await self._delete(group, epoch, rows)\n"
-                '        self._cursor |= {row["shard"]: row["id"] for row in rows}\n'
-                "        return len(rows)\n",
+                "            await self._delete(group, epoch, sent)\n",
+                "            await self._delete(group, epoch, sent)\n"
+                '        self._cursor |= {row["shard"]: row["id"] for row in rows}\n',
             ),
         ),
         (Suite((f"{KERNEL}/test_relay.py::test_row_that_commits_late_is_relayed",), "an empty outbox"),),
@@ -74,14 +73,9 @@ MUTANTS = (
         (
             Edit(
                 RELAY,
-                "        try:\n            await self._send(producer, rows)\n",
-                "        await self._delete(group, epoch, rows)\n"
-                "        try:\n            await self._send(producer, rows)\n",
-            ),
-            Edit(
-                RELAY,
-                "        await self._delete(group, epoch, rows)\n        return len(rows)\n",
-                "        return len(rows)\n",
+                "        sent = await self._send(producer, rows)\n"
+                "        if sent:\n            await self._delete(group, epoch, sent)\n",
+                "        await self._delete(group, epoch, rows)\n        await self._send(producer, rows)\n",
             ),
         ),
         (
