@@ -2,7 +2,8 @@
 
 FastStream carries the lifecycle, the consume loop and the stop; everything else about a record is ours:
 
-- batches, handled one at a time, acknowledged by hand after the database commit;
+- batches, handled one at a time. The database's commit is what counts; Kafka is told about once a second, for its
+  own tools;
 - a parser that hands the raw records on, so that no header or body can make it raise;
 - `earliest`, since what came before the group's first commit counts too;
 - on assignment the consumer seeks to the offsets in the database, which is the authority: a cluster with another
@@ -28,7 +29,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from shared import metrics
 from shared.db import TRANSIENT, Pool, is_transient
 from shared.events import Topic
-from shared.inbox import Inbox, Record, stored_offsets
+from shared.inbox import Inbox, stored_offsets
 from shared.log import get_logger
 
 log = get_logger("broker")
@@ -38,6 +39,7 @@ MAX_PARTITION_FETCH_BYTES = 128 * 1024
 SESSION_SECONDS = 15
 MAX_POLL_INTERVAL_MS = 120_000
 BACKOFF_SECONDS = (0.5, 30.0)
+TELL_SECONDS = 1.0
 # With the requests under way (`shared.service`) within the 25 s that a stop may take.
 DRAIN_SECONDS = 12.0
 
@@ -65,6 +67,8 @@ class Consumer:
         self._idle.set()
         self._batch_began: float | None = None
         self._cleared: frozenset[TopicPartition] = frozenset()
+        self._untold: dict[TopicPartition, int] = {}
+        self._telling: asyncio.Task[None] | None = None
         self.cluster_id = ""
         self.refusal: str | None = None
         self._broker = KafkaBroker(
@@ -96,9 +100,13 @@ class Consumer:
         """Join the group; raises `KafkaError` when the brokers can't be reached."""
         self.cluster_id = await cluster_id(self._bootstrap)
         await self._broker.start()
+        self._telling = asyncio.create_task(self._tell_kafka())
 
     async def stop(self) -> None:
         """Finish the running batch and leave the group."""
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
         await self._broker.stop()
 
     def healthy(self) -> bool:
@@ -128,7 +136,10 @@ class Consumer:
 
     async def _handle(self, message: Any) -> None:
         records = message.raw_message
-        if any(TopicPartition(r.topic, r.partition) not in self._cleared for r in records):
+        # In each partition the last one wins: they come in order.
+        last = {(record.topic, record.partition): record.offset for record in records}
+        ends = {TopicPartition(*place): offset + 1 for place, offset in last.items()}
+        if not self._cleared.issuperset(ends):
             # aiokafka fetches while the assignment is still being looked at: the seek (or the refusal) comes after
             # these records, and taking them would pass over what is between the database's offset and Kafka's.
             log.info("batch_before_assignment", records=len(records))
@@ -137,7 +148,8 @@ class Consumer:
         self._batch_began = asyncio.get_running_loop().time()
         try:
             await self._inbox.take(
-                [Record(r.topic, r.partition, r.offset, r.key, r.headers, r.value) for r in records],
+                # aiokafka's records have what a `Record` has.
+                records,
                 cluster_id=self.cluster_id,
             )
         except Exception as fault:
@@ -163,11 +175,7 @@ class Consumer:
                 log.info("partitions_gone", records=len(records))
         else:
             self._failures = 0
-            try:
-                await message.ack()
-            except KafkaError as error:
-                # The effect is committed; the offset in the database is what counts after a rebalance.
-                log.info("acknowledgement_lost", error=type(error).__name__)
+            self._untold |= ends
         finally:
             self._batch_began = None
             self._idle.set()
@@ -180,6 +188,19 @@ class Consumer:
         except TimeoutError:
             log.warning("batch_outlived_rebalance")
         self._cleared = frozenset()
+        self._untold.clear()
+
+    async def _tell_kafka(self) -> None:
+        """Commit to Kafka what was taken to effect, until cancelled. Nobody here reads it."""
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            done, self._untold = self._untold, {}
+            if not done or self._consumer is None:
+                continue
+            try:
+                await self._consumer.commit(done)
+            except KafkaError as error:
+                log.info("acknowledgement_lost", error=type(error).__name__)
 
     async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Seek to the database's offsets; refuse a cluster that is not the one they were read from."""

@@ -53,16 +53,16 @@ KEEP_SEEN_DAYS = 60
 Handler: TypeAlias = Callable[[Work, Sequence[Received]], Awaitable[None]]
 Routes: TypeAlias = Mapping[type[Event], Handler]
 
-# Creates missing rows, then locks all in one order. Served by the primary key.
-ENSURE_OFFSETS = """
-    INSERT INTO inbox_offsets (topic, partition, cluster_id, next_offset)
-    SELECT topic, partition, $3, 0 FROM unnest($1::text[], $2::int[]) AS batch (topic, partition)
-    ORDER BY topic, partition ON CONFLICT DO NOTHING
-"""
+# Locks all in one order. Served by the primary key.
 LOCK_OFFSETS = """
     SELECT topic, partition, next_offset FROM inbox_offsets
     JOIN unnest($1::text[], $2::int[]) AS batch (topic, partition) USING (topic, partition)
     ORDER BY topic, partition FOR UPDATE OF inbox_offsets
+"""
+INSERT_OFFSETS = """
+    INSERT INTO inbox_offsets (topic, partition, cluster_id, next_offset)
+    SELECT topic, partition, $3, 0 FROM unnest($1::text[], $2::int[]) AS batch (topic, partition)
+    ORDER BY topic, partition ON CONFLICT DO NOTHING
 """
 ADVANCE_OFFSETS = """
     UPDATE inbox_offsets SET next_offset = batch.next_offset, updated_at = now()
@@ -77,7 +77,8 @@ INSERT_SEEN = """
     INSERT INTO inbox_seen (event_day, event_id) SELECT * FROM unnest($1::date[], $2::uuid[])
     ON CONFLICT DO NOTHING RETURNING event_id
 """
-# Served by parked_topic_key_idx.
+# Served by parked_topic_key_idx. Nearly always there is none, and no key needs to be looked up.
+ANY_PARKED = "SELECT EXISTS (SELECT 1 FROM parked WHERE topic = ANY($1::text[]))"
 GET_PARKED_KEYS = """
     SELECT DISTINCT topic, key FROM parked
     JOIN unnest($1::text[], $2::text[]) AS batch (topic, key) USING (topic, key)
@@ -113,7 +114,7 @@ DELETE_PARKED = "DELETE FROM parked WHERE id = $1"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as Kafka gave it."""
+    """A record as Kafka gave it. aiokafka's own are taken as they are: they have these, and more."""
 
     topic: str
     partition: int
@@ -121,17 +122,6 @@ class Record:
     key: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
     value: bytes | None
-
-    def decode(self) -> Received | Unknown:
-        """The event in it; raises `Unprocessable`."""
-        return decode(
-            topic=self.topic,
-            partition=self.partition,
-            offset=self.offset,
-            key=self.key,
-            headers=self.headers,
-            value=self.value,
-        )
 
 
 class Inbox:
@@ -203,8 +193,10 @@ class Inbox:
     ) -> list[tuple[Record, "Received | Unknown | Unprocessable"]]:
         partitions = sorted({(record.topic, record.partition) for record, _ in decoded})
         topics, numbers = [t for t, _ in partitions], [p for _, p in partitions]
-        await connection.execute(ENSURE_OFFSETS, topics, numbers, cluster_id)
         rows = await connection.fetch(LOCK_OFFSETS, topics, numbers)
+        if len(rows) < len(partitions):
+            await connection.execute(INSERT_OFFSETS, topics, numbers, cluster_id)
+            rows = await connection.fetch(LOCK_OFFSETS, topics, numbers)
         following = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         return [(r, fate) for r, fate in decoded if r.offset >= following[r.topic, r.partition]]
 
@@ -212,7 +204,7 @@ class Inbox:
         self, connection: Connection, routed: list[tuple[Record, Received]]
     ) -> list[tuple[Record, Received]]:
         """Queue the events whose key has a parked one, and return the others."""
-        if not routed:
+        if not routed or not await connection.fetchval(ANY_PARKED, list({record.topic for record, _ in routed})):
             return routed
         keys = {(record.topic, received.key) for record, received in routed}
         rows = await connection.fetch(GET_PARKED_KEYS, [t for t, _ in keys], [k for _, k in keys])
@@ -321,7 +313,7 @@ class Inbox:
             row["value"],
         )
         try:
-            received = record.decode()
+            received = _decoded(record)
             if isinstance(received, Unknown) or type(received.event) not in self._routes:
                 # A newer version parked it and this one, during a rolling deploy, does not know it: leave it.
                 await work.connection.execute(
@@ -398,9 +390,20 @@ def in_layers(events: Sequence[Received]) -> Iterator[tuple[type[Event], list[Re
         yield type(members[0].event), members
 
 
+def _decoded(record: Record) -> Received | Unknown:
+    return decode(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        headers=record.headers,
+        value=record.value,
+    )
+
+
 def _fate(record: Record) -> "Received | Unknown | Unprocessable":
     try:
-        return record.decode()
+        return _decoded(record)
     except Unprocessable as poison:
         return poison
 

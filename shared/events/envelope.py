@@ -119,15 +119,10 @@ def decode(
     CloudEvent of ours: missing or non-text headers, a value that is not the schema's.
     """
     known = Event.registry if registry is None else registry
-    attributes: dict[str, str] = {}
-    for name, raw in headers:
-        if raw is None:
-            continue
-        try:
-            attributes[name] = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            if name.startswith("ce_") or name == "correlation_id":
-                raise Unprocessable(f"header {name} is not UTF-8") from None
+    try:
+        attributes = {name: raw.decode() for name, raw in headers if raw is not None}
+    except UnicodeDecodeError:
+        attributes = _those_in_utf8(headers)
     event_type = attributes.get("ce_type")
     if not event_type:
         raise Unprocessable("header ce_type is missing")
@@ -165,6 +160,19 @@ def decode(
         partition=partition,
         offset=offset,
     )
+
+
+def _those_in_utf8(headers: Sequence[tuple[str, bytes | None]]) -> dict[str, str]:
+    """The headers that are text; raises `Unprocessable` if one of ours is none."""
+    attributes: dict[str, str] = {}
+    for name, raw in headers:
+        try:
+            if raw is not None:
+                attributes[name] = raw.decode()
+        except UnicodeDecodeError:
+            if name.startswith("ce_") or name == "correlation_id":
+                raise Unprocessable(f"header {name} is not UTF-8") from None
+    return attributes
 
 
 def _printable(correlation_id: str | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
@@ -77,7 +78,6 @@ class Program(Section):
 
     _content: bytes = PrivateAttr(default=b"")
     _content_hash: str = PrivateAttr(default="")
-    _messages_by_kind: dict[str, Message] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _take_content(self, info: ValidationInfo) -> Program:
@@ -96,7 +96,6 @@ class Program(Section):
         self._check_stages()
         self._check_eligibility()
         self._check_messages()
-        self._messages_by_kind = {message.kind: message for message in self.messages}
         return self
 
     @property
@@ -133,8 +132,12 @@ class Program(Section):
 
     def message(self, kind: str) -> Message | None:
         """How a kind of message is sent; None when this program doesn't send it."""
-        # Asked for every message of every batch.
         return self._messages_by_kind.get(kind)
+
+    @cached_property
+    def _messages_by_kind(self) -> dict[str, Message]:
+        """Asked for every message of every batch: a private attribute would cost as much as the rest of its row."""
+        return {message.kind: message for message in self.messages}
 
     def wording(self, channel: Channel, version: str | None, at: datetime, body: str | None = None) -> Wording:
         """The wording of a channel: that version, or with None the one in force at that time.

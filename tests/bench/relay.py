@@ -56,7 +56,7 @@ async def relay(stage: Stage) -> AsyncIterator[Sequence[Pair]]:
                         await connection.execute(COPY_ROWS)
                         clock = Clock(stage)
                     while await connection.fetchval("SELECT EXISTS (SELECT 1 FROM outbox)"):
-                        await asyncio.sleep(0.005)
+                        await asyncio.sleep(0.02)
                 return Sample(rows / clock.wall_seconds(), clock.cpu_seconds() / rows)
 
             async def ceiling() -> Sample:

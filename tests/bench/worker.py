@@ -100,7 +100,7 @@ async def drain(stage: Stage, database: Database, pool: Pool, topic: Topic, even
         first, clock = taken, Clock(stage)
         deadline = time.monotonic() + 120
         while taken < events:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
             taken = await _taken(pool)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"The worker took {taken} of {events} events in two minutes.")

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from services.notifications.domain.sending import Channel, Delivery
@@ -191,9 +191,8 @@ COUNT_RECENT_BULK = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message to insert; `state` is `queued`, or `dropped` with a reason."""
+class NewMessage(NamedTuple):
+    """A message to insert, in the order of `INSERT_MESSAGES`; `state` is `queued`, or `dropped` with a reason."""
 
     id: UUID
     event_id: UUID
@@ -270,11 +269,7 @@ async def insert_messages(
     """Insert those that are not there yet."""
     if not new:
         return
-    columns = [
-        [getattr(message, name) for message in new]
-        for name in ("id", "event_id", "event_type", "person_id", "template", "channel", "delivery", "reference",
-                     "state", "reason", "due_at", "expires_at", "correlation_id")
-    ]  # fmt: skip
+    columns = zip(*new, strict=True)
     await connection.execute(INSERT_MESSAGES, *columns, program_version, program_hash, now)
 
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
+from structlog.testing import capture_logs
 
 from cli.records import REDRIVE
 from deploy.embedded.kafka import Kafka
@@ -493,6 +494,47 @@ async def test_database_set_back_reads_again_what_kafka_has_committed(kernel: Ke
         await kernel.database.execute(f"DELETE FROM {table}")
     async with consuming(kernel, kafka.bootstrap, inbox, group=kernel.name, topics=[Noted.topic]):
         await until(there, what="10 effects again")
+
+
+async def test_kafka_is_told_of_what_was_taken_to_effect_only(kernel: Kernel, kafka: Kafka) -> None:
+    await create_topics(kafka.bootstrap, [Noted.topic], partitions=3)
+    person = uuid4()
+    async with producing(kafka.bootstrap) as producer:
+        await send(producer, [Noted(person_id=person, number=n) for n in range(10)])
+    away = True
+
+    async def note_when_there(work: Work, events: Sequence[Received]) -> None:
+        if away:
+            raise ConnectionError("the database is away")
+        await note(work, events)
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+
+    async def told() -> dict[tuple[str, int], int]:
+        offsets = await admin.list_consumer_group_offsets(kernel.name)
+        return {(tp.topic, tp.partition): found.offset for tp, found in offsets.items() if found.offset >= 0}
+
+    async def there() -> bool:
+        rows = await kernel.pool.fetch("SELECT topic, partition, next_offset FROM inbox_offsets")
+        stored = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        return bool(stored) and await told() == stored
+
+    inbox = kernel.inbox({Noted: note_when_there})
+    try:
+        with capture_logs() as lines:
+            async with consuming(kernel, kafka.bootstrap, inbox, group=kernel.name, topics=[Noted.topic]):
+
+                async def failed_thrice() -> bool:
+                    return len([line for line in lines if line["event"] == "batch_put_off"]) >= 3
+
+                await until(failed_thrice, what="three tries, which take longer than Kafka waits for word")
+                assert await told() == {}
+                away = False
+                await until(there, what="the database's offsets in Kafka")
+    finally:
+        await admin.close()
+    assert await effects(kernel, person) == [str(n) for n in range(10)]
 
 
 async def test_records_fetched_during_the_assignment_are_not_taken(kernel: Kernel, kafka: Kafka) -> None:
