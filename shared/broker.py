@@ -135,6 +135,13 @@ class Consumer:
         return KafkaAckableMessage(body=b"", raw_message=records, consumer=self._consumer)
 
     async def _handle(self, message: Any) -> None:
+        try:
+            await self._take(message)
+        finally:
+            # FastStream's message is in a reference cycle: its records would wait for the garbage collector.
+            message.raw_message = ()
+
+    async def _take(self, message: Any) -> None:
         records = message.raw_message
         # In each partition the last one wins: they come in order.
         last = {(record.topic, record.partition): record.offset for record in records}

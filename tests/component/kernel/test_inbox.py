@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime as dt
+import gc
 import random
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -494,6 +496,33 @@ async def test_database_set_back_reads_again_what_kafka_has_committed(kernel: Ke
         await kernel.database.execute(f"DELETE FROM {table}")
     async with consuming(kernel, kafka.bootstrap, inbox, group=kernel.name, topics=[Noted.topic]):
         await until(there, what="10 effects again")
+
+
+async def test_batch_is_let_go_without_the_garbage_collector(kernel: Kernel, kafka: Kafka) -> None:
+    """A batch that waits for the collector is memory that grows with the backlog."""
+    await create_topics(kafka.bootstrap, [Noted.topic], partitions=3)
+    person = uuid4()
+    async with producing(kafka.bootstrap) as producer:
+        await send(producer, [Noted(person_id=person, number=n) for n in range(50)])
+    taken: list[weakref.ref[Any]] = []
+
+    class Watched(Inbox):
+        async def take(self, records: Sequence[Record], *, cluster_id: str) -> int:
+            taken.extend(weakref.ref(record) for record in records)
+            return await super().take(records, cluster_id=cluster_id)
+
+    async def there() -> bool:
+        return len(await effects(kernel, person)) == 50
+
+    gc.disable()
+    try:
+        inbox = Watched(kernel.workshop, {Noted: note})
+        async with consuming(kernel, kafka.bootstrap, inbox, group=kernel.name, topics=[Noted.topic]):
+            await until(there, what="50 effects")
+        assert len(taken) >= 50
+        assert [record() for record in taken] == [None] * len(taken)
+    finally:
+        gc.enable()
 
 
 async def test_kafka_is_told_of_what_was_taken_to_effect_only(kernel: Kernel, kafka: Kafka) -> None:
