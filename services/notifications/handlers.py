@@ -2,9 +2,9 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import cache, partial
 
-from services.notifications.domain.plan import PLAN, TEMPLATES_WITH_TEXT, Planned, plan
-from services.notifications.domain.sending import Channel
+from services.notifications.domain.plan import PLAN, TEMPLATES_WITH_TEXT, plan
 from services.notifications.store import messages, people
 from shared.events import signup
 from shared.events.envelope import Received, new_id
@@ -18,43 +18,39 @@ async def on_planned(work: Work, events: Sequence[Received]) -> None:
 
     A repeat is safe by messages_once_uq. A kind that the program does not send leaves a row that says so.
     """
+    program, now = work.program, work.now
+    # Asked once for each kind in the batch.
+    manners = cache(partial(_manners, program=program, now=now))
     new = [
-        message
-        for received in events
-        for planned in plan(received.event)
-        for message in _messages(received, planned, work.program, work.now)
-    ]
-    program = work.program
-    await messages.insert_messages(work.connection, new, program.version, program.content_hash, work.now)
-
-
-def _messages(received: Received, planned: Planned, program: Program, now: dt.datetime) -> list[messages.NewMessage]:
-    policy = program.message(planned.kind)
-    channels: tuple[Channel, ...] = ("email",)
-    due_at = now
-    if policy is not None:
-        channels = tuple(
-            channel for channel in policy.channels if channel == "email" or planned.template in TEMPLATES_WITH_TEXT
-        )
-        due_at = now + dt.timedelta(minutes=policy.delay_minutes)
-    return [
         messages.NewMessage(
             id=new_id(),
             event_id=received.id,
-            event_type=received.event.type,
             person_id=planned.person_id,
-            template=planned.template,
-            channel=channel,
-            delivery=policy.delivery if policy is not None else "transactional",
             reference=planned.reference,
-            state="queued" if policy is not None else "dropped",
-            reason=None if policy is not None else "not_in_program",
-            due_at=due_at,
             expires_at=planned.expires_at,
             correlation_id=received.correlation_id,
+            manner=manner,
         )
-        for channel in channels
+        for received in events
+        for planned in plan(received.event)
+        for manner in manners(received.event.type, planned.template, planned.kind)
     ]
+    await messages.insert_messages(work.connection, new, program.version, program.content_hash, now)
+
+
+def _manners(
+    event_type: str, template: str, kind: str, *, program: Program, now: dt.datetime
+) -> tuple[messages.Manner, ...]:
+    """One for each channel that the program sends this kind by."""
+    policy = program.message(kind)
+    if policy is None:
+        return (messages.Manner(event_type, template, "email", "transactional", "dropped", "not_in_program", now),)
+    due_at = now + dt.timedelta(minutes=policy.delay_minutes)
+    return tuple(
+        messages.Manner(event_type, template, channel, policy.delivery, "queued", None, due_at)
+        for channel in policy.channels
+        if channel == "email" or template in TEMPLATES_WITH_TEXT
+    )
 
 
 async def on_consent_changed(work: Work, events: Sequence[Received]) -> None:

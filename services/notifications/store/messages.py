@@ -13,16 +13,17 @@ Row: TypeAlias = Mapping[str, Any]
 Database: TypeAlias = "Connection | Pool"
 _AFTER_ALL = UUID(int=2**128 - 1)
 
-# What the event caused is there once, however often the event comes: messages_once_uq.
+# What the event caused is there once, however often the event comes: messages_once_uq. What many messages of a batch
+# share is sent once, and picked by its number.
 INSERT_MESSAGES = """
-    INSERT INTO messages (id, event_id, event_type, person_id, template, channel, delivery, reference, state, reason,
-                          due_at, expires_at, correlation_id, program_version, program_hash, created_at)
-    SELECT id, event_id, event_type, person_id, template, channel, delivery, reference, state, reason,
-           due_at, expires_at, correlation_id, $14, $15, $16
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[])
-         AS new (id, event_id, event_type, person_id, template, channel, delivery, reference, state, reason,
-                 due_at, expires_at, correlation_id)
+    INSERT INTO messages (id, event_id, person_id, reference, expires_at, correlation_id,
+                          event_type, template, channel, delivery, state, reason, due_at,
+                          program_version, program_hash, created_at)
+    SELECT id, event_id, person_id, reference, expires_at, correlation_id,
+           ($8::text[])[manner], ($9::text[])[manner], ($10::text[])[manner], ($11::text[])[manner],
+           ($12::text[])[manner], ($13::text[])[manner], ($14::timestamptz[])[manner], $15, $16, $17
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[], $7::int[])
+         AS new (id, event_id, person_id, reference, expires_at, correlation_id, manner)
     ON CONFLICT ON CONSTRAINT messages_once_uq DO NOTHING
 """
 
@@ -191,22 +192,28 @@ COUNT_RECENT_BULK = """
 """
 
 
-class NewMessage(NamedTuple):
-    """A message to insert, in the order of `INSERT_MESSAGES`; `state` is `queued`, or `dropped` with a reason."""
+class Manner(NamedTuple):
+    """What new messages of one kind have in common; `state` is `queued`, or `dropped` with a reason."""
 
-    id: UUID
-    event_id: UUID
     event_type: str
-    person_id: UUID
     template: str
     channel: Channel
     delivery: Delivery
-    reference: str
     state: str
     reason: str | None
     due_at: dt.datetime | None
+
+
+class NewMessage(NamedTuple):
+    """A message to insert."""
+
+    id: UUID
+    event_id: UUID
+    person_id: UUID
+    reference: str
     expires_at: dt.datetime | None
     correlation_id: str | None
+    manner: Manner
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +276,18 @@ async def insert_messages(
     """Insert those that are not there yet."""
     if not new:
         return
-    columns = zip(*new, strict=True)
-    await connection.execute(INSERT_MESSAGES, *columns, program_version, program_hash, now)
+    *columns, manners = zip(*new, strict=True)
+    # PostgreSQL counts from 1.
+    numbers = {manner: number for number, manner in enumerate(dict.fromkeys(manners), 1)}
+    await connection.execute(
+        INSERT_MESSAGES,
+        *columns,
+        [numbers[manner] for manner in manners],
+        *zip(*numbers, strict=True),
+        program_version,
+        program_hash,
+        now,
+    )
 
 
 async def claim(
