@@ -21,7 +21,7 @@ from tests.bench.suite import Goal, Pair, Sample
 from tests.harness import PROGRAM_2025
 
 # Enough that the wait for the relay's next look, which is in its time, does not count for much.
-ROWS = 40_000
+ROWS = 100_000
 PARTITIONS = 6
 COPY_ROWS = """
     INSERT INTO outbox (shard, topic, key, event_id, headers, payload)
