@@ -9,10 +9,9 @@ from uuid import UUID
 
 import orjson
 from aiokafka.partitioner import DefaultPartitioner
-from aiokafka.partitioner import murmur2 as aiokafkas_murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from shared.batches import MASK, MAX_REQUEST_BYTES, Batch, Packing, murmur2, partition_of
+from shared.batches import MAX_REQUEST_BYTES, Batch, Packing
 
 PARTITIONS = {"one": 3, "other": 7}
 BATCH_BYTES = 4_000
@@ -43,16 +42,6 @@ def some_rows(count: int) -> list[tuple[Any, ...]]:
     return [row(number, chance.choice(list(PARTITIONS)), chance.choice(keys)) for number in range(count)]
 
 
-def test_murmur2_is_kafkas() -> None:
-    chance = random.Random(7)
-    samples = [chance.randbytes(length) for length in range(70) for _ in range(20)]
-    assert [murmur2(sample) for sample in samples] == [aiokafkas_murmur2(sample) & MASK for sample in samples]
-    partitioner = DefaultPartitioner()
-    assert [partition_of(sample, 12) for sample in samples] == [
-        partitioner(sample, list(range(12)), []) for sample in samples
-    ]
-
-
 def test_rows_keep_their_order_within_each_partition() -> None:
     rows = some_rows(600)
     batches = pack(rows).batches()
@@ -63,7 +52,8 @@ def test_rows_keep_their_order_within_each_partition() -> None:
         assert batch.builder.size() <= BATCH_BYTES
     wanted = defaultdict(list)
     for each in rows:
-        wanted[each[2], partition_of(each[3].encode(), PARTITIONS[each[2]])].append(each)
+        everywhere = list(range(PARTITIONS[each[2]]))
+        wanted[each[2], DefaultPartitioner()(each[3].encode(), everywhere, everywhere)].append(each)
     assert dict(found) == dict(wanted)
     assert len(batches) > len(found), "partitions with more than one batch"
 
