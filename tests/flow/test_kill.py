@@ -22,7 +22,7 @@ from tests.flow.topics import at_rest
 from tests.harness import ROOT
 
 VICTIMS = ("signup", "matching", "notifications", "endorsement", "kafka", "mailbox", "postgres")
-PROSPECTS, VOLUNTEERS, SEED = 40, 8, 2017
+PROSPECTS, VOLUNTEERS, SEED = 60, 10, 2017
 # Two copies at most, where an answer was lost and the class allows one repeat.
 MOST_COPIES = {"link": 2, "transactional": 2, "bulk": 1}
 
@@ -88,7 +88,7 @@ def survived(new_home: Callable[[str], Path]) -> Iterator[Survived]:
                 time.sleep(0.1)
             for name in victims:
                 try:
-                    demo.wait(rng.uniform(2, 5))
+                    demo.wait(rng.uniform(1, 3))
                     break
                 except subprocess.TimeoutExpired:
                     kill(system.home, name)
