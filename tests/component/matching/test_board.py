@@ -1,9 +1,12 @@
 """The staff's board: who sees it, what it says, what it changes."""
 
+from collections.abc import Mapping
+from uuid import UUID
+
 import pytest
 
 from shared.web.sessions import Principal
-from tests.component.matching.world import STAFF, me, world
+from tests.component.matching.world import STAFF, World, me, world
 from tests.conftest import DatabaseFactory
 from tests.harness import client_of
 
@@ -72,15 +75,21 @@ async def test_people_kept_apart_are_not_matched_until_they_may(databases: Datab
         assert chain[1][1] == chain[0][0]
 
 
+async def call_that_was_had(w: World, said: Mapping[str, object]) -> tuple[UUID, UUID, UUID]:
+    """A call that its volunteer has said this of: prospect, volunteer, call."""
+    prospect, volunteer, call_id = await w.pair()
+    async with client_of(w.service, me(prospect)) as client:
+        await client.post(f"/v1/calls/{call_id}/accept")
+    await w.pass_until((await w.call(call_id))["ends_at"])
+    async with client_of(w.service, me(volunteer)) as client:
+        assert (await client.post(f"/v1/calls/{call_id}/attest", json=said)).status_code == 200
+    return prospect, volunteer, call_id
+
+
 async def test_staff_read_what_volunteers_said_of_their_calls(databases: DatabaseFactory) -> None:
     async with world(databases) as w:
-        prospect, volunteer, call_id = await w.pair()
-        async with client_of(w.service, me(prospect)) as client:
-            await client.post(f"/v1/calls/{call_id}/accept")
-        await w.pass_until((await w.call(call_id))["ends_at"])
-        async with client_of(w.service, me(volunteer)) as client:
-            said = {"outcome": "needs_time", "follow_ups": ["training"], "notes": "Wants to talk\n<b>in spring</b>"}
-            assert (await client.post(f"/v1/calls/{call_id}/attest", json=said)).status_code == 200
+        said = {"outcome": "needs_time", "follow_ups": ["training"], "notes": "Wants to talk\n<b>in spring</b>"}
+        prospect, volunteer, call_id = await call_that_was_had(w, said)
         async with client_of(w.service, STAFF) as client:
             (call,) = (await client.get("/v1/matching/board")).json()["attested"]
             page = await client.get("/matching/board", headers={"accept": "text/html"})
@@ -96,12 +105,9 @@ async def test_staff_read_what_volunteers_said_of_their_calls(databases: Databas
 
 async def test_safety_concern_reaches_the_staff_and_is_closed_by_them(databases: DatabaseFactory) -> None:
     async with world(databases) as w:
-        prospect, volunteer, call_id = await w.pair()
-        async with client_of(w.service, me(prospect)) as client:
-            await client.post(f"/v1/calls/{call_id}/accept")
-        await w.pass_until((await w.call(call_id))["ends_at"])
-        async with client_of(w.service, me(volunteer)) as client:
-            await client.post(f"/v1/calls/{call_id}/attest", json={"outcome": "will_run", "concern": "Threats at home"})
+        _prospect, _volunteer, call_id = await call_that_was_had(
+            w, {"outcome": "will_run", "concern": "Threats at home"}
+        )
         async with client_of(w.service, STAFF) as client:
             (concern,) = (await client.get("/v1/matching/board")).json()["concerns"]
             page = await client.get("/matching/board", headers={"accept": "text/html"})
