@@ -206,7 +206,7 @@ class Consumer:
                 continue
             try:
                 await self._consumer.commit(done)
-            except KafkaError as error:
+            except Exception as error:  # noqa: BLE001 (whatever it was: the next second tells more)
                 log.info("acknowledgement_lost", error=type(error).__name__)
 
     async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:

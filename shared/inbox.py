@@ -195,6 +195,7 @@ class Inbox:
         topics, numbers = [t for t, _ in partitions], [p for _, p in partitions]
         rows = await connection.fetch(LOCK_OFFSETS, topics, numbers)
         if len(rows) < len(partitions):
+            # Once in a partition's life. Workers that do it at once may deadlock: then one of them comes again.
             await connection.execute(INSERT_OFFSETS, topics, numbers, cluster_id)
             rows = await connection.fetch(LOCK_OFFSETS, topics, numbers)
         following = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}

@@ -28,8 +28,8 @@ from shared.events.envelope import headers_of, new_id, payload_of
 
 SHARDS = 16
 
-# The sequence that headers bear until the statement below has numbered them, as JSON and in no other header's value,
-# where quotes are escaped; true ones count from 1.
+# The sequence that headers bear until APPEND puts the true one in its place; true ones count from 1. No other header's
+# value can hold the text that is replaced, since quotes are escaped in it.
 UNNUMBERED = 0
 
 # First locks the row of each (topic, key), creating it at first use; streams come in sorted order. Then draws the ids,

@@ -21,20 +21,12 @@ log = get_logger("timers")
 BATCH = 200
 MAX_ATTEMPTS = 8
 
-# Served by timers_dedupe_key_uq. A later due time replaces an earlier one.
+# Served by timers_dedupe_key_uq, in the order of the arrays. A later due time replaces an earlier one.
 SCHEDULE = """
     INSERT INTO timers (kind, dedupe_key, owner_key, due_at, payload, correlation_id)
-    VALUES ($1, $2, $3, $4, $5, $6)
-    ON CONFLICT (dedupe_key) DO UPDATE
-        SET due_at = excluded.due_at, payload = excluded.payload, attempts = 0, dead = false, error = NULL
-"""
-
-# The same, in the order of the arrays.
-SCHEDULE_MANY = """
-    INSERT INTO timers (kind, dedupe_key, owner_key, due_at, payload, correlation_id)
-    SELECT $1, dedupe_key, owner_key, due_at, '{}', $5
-    FROM unnest($2::text[], $3::text[], $4::timestamptz[]) WITH ORDINALITY
-         AS row (dedupe_key, owner_key, due_at, ordinal)
+    SELECT $1, dedupe_key, owner_key, due_at, payload, $6
+    FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::jsonb[]) WITH ORDINALITY
+         AS row (dedupe_key, owner_key, due_at, payload, ordinal)
     ORDER BY ordinal
     ON CONFLICT (dedupe_key) DO UPDATE
         SET due_at = excluded.due_at, payload = excluded.payload, attempts = 0, dead = false, error = NULL
@@ -86,20 +78,14 @@ async def schedule(
     One timer stands per kind, owner and `part`; scheduling it again moves it. `payload` values are JSON.
     """
     dedupe_key = ":".join(filter(None, (kind, owner_key, part)))
-    await work.connection.execute(SCHEDULE, kind, dedupe_key, owner_key, due_at, payload, work.correlation_id)
+    await work.connection.execute(SCHEDULE, kind, [dedupe_key], [owner_key], [due_at], [payload], work.correlation_id)
 
 
 async def schedule_many(work: Work, kind: str, due: Mapping[str, dt.datetime]) -> None:
-    """The same for many owners, each due at a time of its own, without a payload."""
+    """The same for many owners, each due at a time of its own, without a payload; in one order, against deadlocks."""
     owners = sorted(due)
-    await work.connection.execute(
-        SCHEDULE_MANY,
-        kind,
-        [f"{kind}:{owner}" for owner in owners],
-        owners,
-        [due[owner] for owner in owners],
-        work.correlation_id,
-    )
+    keys, times = [f"{kind}:{owner}" for owner in owners], [due[owner] for owner in owners]
+    await work.connection.execute(SCHEDULE, kind, keys, owners, times, [{}] * len(owners), work.correlation_id)
 
 
 async def cancel(work: Work, owner_key: str, kind: str | None = None) -> None:

@@ -116,28 +116,30 @@ async def test_postgres_orders_and_folds_case_beyond_ascii(server: Postgres) -> 
     assert await execute(server.admin_dsn, "SELECT lower('ÉÑ')") == [("éñ",)]
 
 
-async def test_postgres_killed_keeps_what_was_committed(tmp_path: Path) -> None:
-    with Postgres(tmp_path) as first:
+async def test_postgres_killed_keeps_what_was_committed(new_home: Callable[[str], Path]) -> None:
+    home = new_home("postgres")
+    with Postgres(home) as first:
         database = first.create_service("kept")
         await execute(database.owner_dsn, "CREATE TABLE t (id int)")
         await execute(database.dsn, "INSERT INTO t VALUES (7)")
         assert first.process is not None
         first.process.send(signal.SIGKILL)
         assert first.process.wait(10)
-        with Postgres(tmp_path) as second:
+        with Postgres(home) as second:
             assert second.create_service("kept") == database
             assert await execute(database.dsn, "SELECT id FROM t") == [(7,)]
 
 
-def test_postgres_running_is_taken_over_and_stopped_by_another_object(tmp_path: Path) -> None:
-    with Postgres(tmp_path) as first:
+def test_postgres_running_is_taken_over_and_stopped_by_another_object(new_home: Callable[[str], Path]) -> None:
+    home = new_home("postgres")
+    with Postgres(home) as first:
         assert first.process is not None
-        second = Postgres(tmp_path).start()
+        second = Postgres(home).start()
         assert second.process is not None
         assert second.process.record() == first.process.record()
-        assert Postgres(tmp_path).stop() is True
+        assert Postgres(home).stop() is True
         assert first.process.wait(5)
-    assert Postgres(tmp_path).stop() is False
+    assert Postgres(home).stop() is False
 
 
 def test_postgres_refuses_a_port_that_is_taken(server: Postgres, tmp_path: Path) -> None:

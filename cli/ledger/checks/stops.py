@@ -85,7 +85,7 @@ STOPS = "SELECT who, at, detail FROM acts WHERE act = 'stop' AND outcome = 'ack'
 # Hand-offs of what a stopped address or number was given, by what the sinks saw.
 HANDED_MAIL = """
     SELECT DISTINCT h.id, h.at, h.delivery FROM mails JOIN handoffs AS h ON h.id = mails.message
-    WHERE mails.recipient = ?1 AND h.channel = 'email'
+    WHERE mails.recipient = ? AND h.channel = 'email'
 """
 # STOP by text is the number's, whoever has it; a choice on a page is that person's alone, and others of the household
 # who gave the same number may go on getting texts there.
