@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -121,3 +122,9 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
             await asyncio.sleep(0.05)
     consumer.unsubscribe()
     return sorted(numbers)
+
+
+async def effects(kernel: Kernel, person: UUID) -> list[str]:
+    """The numbers noted of a person, in the order in which they took effect."""
+    rows = await kernel.pool.fetch("SELECT note FROM effects WHERE person_id = $1 ORDER BY ordinal", person)
+    return [row["note"] for row in rows]

@@ -24,9 +24,8 @@ from shared.events.envelope import Received, headers_of, new_id, payload_of
 from shared.events.topics import Topic
 from shared.work import Work
 from tests.component.kernel.conftest import Kernel
-from tests.component.kernel.events import Noted
+from tests.component.kernel.events import NOON, Noted
 from tests.component.kernel.running import consuming, note, producing, stays, until
-from tests.component.kernel.test_inbox import NOON
 
 GROUP = "readers"
 Handle = Callable[[Any], Awaitable[None]]
