@@ -40,8 +40,12 @@ class Stage:
 
     @cached_property
     def kafka(self) -> Kafka:
-        """A broker without topics."""
-        broker = Kafka(self.directory / "kafka").start()
+        """A broker that benches share, with the topics and records of those before."""
+        return self.empty_kafka("kafka")
+
+    def empty_kafka(self, name: str) -> Kafka:
+        """A broker without topics, for who counts what a topic holds."""
+        broker = Kafka(self.directory / name).start()
         self._servers.append(broker)
         return broker
 

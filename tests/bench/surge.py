@@ -16,13 +16,13 @@ from tests.bench.suite import Goal, Pair, Sample
 from tests.bench.system import open_system
 from tests.harness import Database
 
-PEOPLE, PEOPLE_FULL = 5_400, 27_000
+PEOPLE = 27_000
 
 
 @asynccontextmanager
 async def surge(stage: Stage) -> AsyncIterator[Sequence[Pair]]:
     """One pair, in seconds."""
-    count = stage.count(PEOPLE_FULL if stage.full else PEOPLE)
+    count = stage.count(PEOPLE)
     cores = len(os.sched_getaffinity(0))
     async with open_system(stage) as system:
 
