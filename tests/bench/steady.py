@@ -12,7 +12,7 @@ from tests.bench.intake import demand_accepted
 from tests.bench.load import connect, open_loop, request
 from tests.bench.mail import sign_up
 from tests.bench.stage import Stage
-from tests.bench.suite import Goal, Pair, Sample, constant
+from tests.bench.suite import Goal, Pair, Rounds, Sample, constant
 from tests.bench.system import System, open_system
 
 PER_SECOND = 50.0
@@ -49,12 +49,16 @@ async def steady(stage: Stage) -> AsyncIterator[Sequence[Pair]]:
                         "UPDATE messages SET state = 'dropped' WHERE delivery = 'bulk' AND state = 'queued'"
                     )
 
+            async def measure(side: str) -> dict[str, Sample]:
+                return {"p95": await (beside_bulk() if side == "ours" else quiet())}
+
+            # What is measured without a series is told against two seconds as well.
+            rounds = Rounds(measure)
             yield [
-                Pair(7, f"form to mail at {PER_SECOND:.0f}/s, p95, against {MOST_SECONDS:.0f} s", "s", quiet,
-                     constant(MOST_SECONDS),
-                     Goal("at most", 1.0)),
-                Pair(7, "the same beside a bulk series, p95, against without", "s", beside_bulk, quiet,
-                     Goal("at most", 1.25)),
+                Pair(7, "form to mail beside a bulk series, p95, against without", "s", rounds.of("p95"),
+                     rounds.of("p95", "quiet"), Goal("at most", 1.25)),
+                Pair(7, f"form to mail at {PER_SECOND:.0f}/s, p95, against {MOST_SECONDS:.0f} s", "s",
+                     rounds.of("p95", "quiet"), constant(MOST_SECONDS), Goal("at most", 1.0)),
             ]  # fmt: skip
 
 
