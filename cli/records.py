@@ -31,10 +31,11 @@ FIND = """
 """
 REDRIVE = """
     UPDATE parked SET status = 'parked', attempts = 0, retry_at = clock_timestamp()
-    WHERE $1::uuid IS NULL OR event_id = $1
+    WHERE $1::uuid IS NULL OR event_id = $1 RETURNING 1
 """
 REDRIVE_TIMERS = """
     UPDATE timers SET dead = false, attempts = 0, due_at = business_now() WHERE dead AND $1::uuid IS NULL
+    RETURNING 1
 """
 
 RESET_OFFSETS = "DELETE FROM inbox_offsets"
@@ -90,11 +91,19 @@ def list_records(service: Annotated[str, typer.Argument(help="signup, matching, 
 @app.command("redrive")
 def redrive(
     service: Annotated[str, typer.Argument(help="signup, matching, …")],
-    event: Annotated[str | None, typer.Option(help="One event's id; all of the service's without it")] = None,
+    event: Annotated[UUID | None, typer.Option(help="One event's id; all of the service's without it")] = None,
 ) -> None:
     """Try parked and dead records again, with their original event ids, in their original order."""
-    _run(_service(service), (REDRIVE, (event,)), (REDRIVE_TIMERS, (event,)))
-    typer.echo(f"{service} tries them again now; see `hustings records list {service}`.")
+    records, timers = _run(_service(service), (REDRIVE, (event,)), (REDRIVE_TIMERS, (event,)))
+    if event is not None and not records:
+        raise fail(f"{service} has nothing parked or dead of {event}; see `hustings records list {service}`.")
+    if not records and not timers:
+        typer.echo(f"{service} has nothing parked or dead.")
+        return
+    typer.echo(
+        f"{service} tries {len(records)} records and {len(timers)} timers again now;"
+        f" see `hustings records list {service}`."
+    )
 
 
 @app.command("reset-offsets")

@@ -1,4 +1,4 @@
-"""`hustings records large` and `shorten`, as an operator types them; what they change is in the kernel's tests."""
+"""`hustings records redrive`, `large` and `shorten`, as typed; what they change is in the kernel's tests."""
 
 import asyncio
 import json
@@ -63,3 +63,22 @@ async def test_large_lists_what_no_broker_takes_and_none_of_its_words(database: 
 async def test_shorten_says_what_to_do_otherwise(database: Database, arguments: tuple[str, ...], sentence: str) -> None:
     code, said = await typed("shorten", "matching", str(uuid4()), *arguments)
     assert (code != 0, sentence in said) == (True, True), said
+
+
+async def test_redrive_says_how_much_it_took_and_what_it_did_not_find(database: Database) -> None:
+    assert await typed("redrive", "matching") == (0, "matching has nothing parked or dead.")
+    parked, other = uuid4(), uuid4()
+    for event in (parked, other):
+        await database.execute(
+            "INSERT INTO parked (topic, key, event_id, event_type, partition, record_offset, headers, status, attempts,"
+            " error, retry_at) VALUES ('signup.people', $1, $2, 'x', 0, 1, '[]', 'dead', 9, 'ValueError', 'infinity')",
+            str(event), event,
+        )  # fmt: skip
+    code, said = await typed("redrive", "matching", "--event", str(uuid4()))
+    assert (code, "has nothing parked or dead of" in said) == (1, True), said
+    code, said = await typed("redrive", "matching", "--event", "abc")
+    assert (code, "Input should be a valid UUID" in said) == (2, True), said
+    code, said = await typed("redrive", "matching", "--event", str(parked))
+    assert (code, "tries 1 records and 0 timers again now" in said) == (0, True), said
+    rows = await database.fetch("SELECT event_id, status, attempts FROM parked ORDER BY status")
+    assert rows == [(other, "dead", 9), (parked, "parked", 0)]
