@@ -212,9 +212,10 @@ async def free_slots(work: Work, call: Call) -> list[tuple[datetime, datetime]]:
     ]
     free = rules.open_slots(offered[0], offered[1], taken, work.now + rules.RESCHEDULE_LEAD)
     used = await bookings.get_used(work.connection, [call.volunteer_id])
-    cap = stated[call.volunteer_id].weekly_cap
-    room = policy.weekly_cap_default if cap is None else cap
-    zone = hours.zone_of(stated[call.volunteer_id].time_zone)
+    volunteer = stated[call.volunteer_id]
+    cap = policy.weekly_cap_default if volunteer.weekly_cap is None else volunteer.weekly_cap
+    room = 0 if volunteer.paused else cap
+    zone = hours.zone_of(volunteer.time_zone)
 
     def fits(starts_at: datetime) -> bool:
         week = cap_label("iso_week", starts_at, zone)

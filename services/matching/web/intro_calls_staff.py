@@ -107,7 +107,7 @@ async def call_page(
 @staff_router.post("/intro-calls/staff/{intro_call_id}/attendance", summary="Record attendance from the page")
 async def post_attendance_page(request: Request, intro_call_id: UUID, staff: Staff) -> Response:
     form = await request.form()
-    page = max(1, int(text) if (text := form_fields.value_of(form, "page")).isdigit() else 1)
+    page = max(1, _number(form_fields.value_of(form, "page")) or 1)
     there = [p for text in form_fields.chosen(form, "attended") if (p := _uuid(text))]
     missed: list[UUID] = []
     if form_fields.value_of(form, "others_missed") == "yes":

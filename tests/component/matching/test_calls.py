@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from icalendar import Calendar
 
+from services.matching.actions import calls
+from services.matching.domain.model import cap_label
 from services.matching.web.addresses import Addresses
 from shared.events.envelope import new_id
 from shared.events.matching import (
@@ -260,6 +262,23 @@ async def test_move_inserts_the_new_call_and_cancels_the_old_or_neither(database
         assert (booked.replaces, cancelled.replaced_by) == (call_id, new["call_id"])
         assert await w.database.fetch("SELECT sum(used) FROM volunteer_weeks") == [(1,)]
         assert await state_of(w, prospect) == "booked"
+
+
+async def test_move_of_a_paused_volunteers_call_is_offered_within_its_week_only(databases: DatabaseFactory) -> None:
+    async with world(databases) as w:
+        prospect, volunteer, call_id = await w.pair()
+        async with client_of(w.service, me(prospect)) as client:
+            await client.post(f"/v1/calls/{call_id}/accept")
+
+        async def other_weeks() -> set[str]:
+            async with w.service.context.workshop.begin() as work:
+                call = await calls.locked(work, call_id, "confirmed")
+                slots = await calls.free_slots(work, call)
+            return {cap_label("iso_week", slot[0], ZoneInfo("America/Chicago")) for slot in slots} - {call.week}
+
+        assert len(await other_weeks()) >= 2
+        await w.database.execute("UPDATE availability SET paused = true WHERE person_id = $1", volunteer)
+        assert await other_weeks() == set()
 
 
 @pytest.mark.parametrize(("missed_by", "credit", "pairs"), [("volunteer", 168, 1), ("prospect", 0, 0)])
