@@ -187,7 +187,7 @@ def _read_time(text: str) -> time | None:
     hour_text, _colon, rest = clock.partition(":")
     minute_text, _colon, _seconds = rest.partition(":")
     minute_text = minute_text or ("00" if meridiem else "")
-    if not (hour_text.isascii() and hour_text.isdigit() and minute_text.isascii() and minute_text.isdigit()):
+    if not all(text.isascii() and text.isdigit() and len(text) <= 2 for text in (hour_text, minute_text)):
         return None
     hour, minute = int(hour_text), int(minute_text)
     if meridiem:
@@ -207,7 +207,7 @@ def read_date(values: Mapping[str, object], name: str, errors: FieldErrors, *, r
     try:
         year, month, day = (int(part) for part in parts)
         found = date(year, month, day)
-    except ValueError:
+    except (ValueError, OverflowError):
         found = None
     if found is None or found.year < 1000:
         errors.add(name, _("Enter a real date with month, day and a four-digit year, like 11 3 2026"))

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import structlog
+from asyncpg import CharacterNotInRepertoireError, UntranslatableCharacterError
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -20,6 +21,8 @@ log = get_logger("web")
 
 UNAVAILABLE = _("We can't save anything at this moment. Nothing you typed was lost; send it again in a minute.")
 KEPT = _("What you typed is kept in this page. Wait a moment, then press the button.")
+UNSTORABLE = _("The text holds a character that can't be stored (a zero byte). Take it out and send it again.")
+TAKEN_OUT = _("What you typed is kept in this page, without that character. Press the button to send it.")
 FORM_FIELDS = 400
 BROKEN = _("Something went wrong on our side. Try again, and if it stays, tell us the reference below.")
 TITLES = {
@@ -80,21 +83,26 @@ def answer(
     *,
     fields: Mapping[str, Text] | None = None,
     headers: dict[str, str] | None = None,
+    kept: Message | None = None,
 ) -> Response:
-    """The error as a page or as problem+json, in the reader's language."""
+    """The error as a page or as problem+json, in the reader's language.
+
+    `kept` says what to do with a form that the page keeps, so that it can be sent again.
+    """
     language = pages.page_language(request)
     detail = pages.translate(message, language)
     if not wants_html(request):
         translated = {name: pages.translate(sentence, language) for name, sentence in (fields or {}).items()}
         return problem(status, code, detail, fields=translated, headers=headers)
-    typed = _typed(request) if status == 429 or status >= 500 else []
+    kept = kept or (KEPT if status == 429 or status >= 500 else None)
+    typed = _typed(request) if kept else []
     page = pages.response(
         request,
         "error.html",
         status=status,
         title=TITLES.get(status, TITLES[500]),
         what_happened=detail,
-        what_to_do=KEPT if typed else _what_to_do(request, status),
+        what_to_do=kept if kept and typed else _what_to_do(request, status),
         typed=typed,
         send_again=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         correlation_id=structlog.contextvars.get_contextvars().get("correlation_id") or "",
@@ -137,6 +145,9 @@ def install(app: FastAPI, pages: Pages) -> None:
         return answer(request, pages, error.status_code, f"http_{error.status_code}", message,
                       headers=dict(error.headers or {}))  # fmt: skip
 
+    async def unstorable(request: Request, _error: Exception) -> Response:
+        return answer(request, pages, 422, "unstorable", UNSTORABLE, kept=TAKEN_OUT)
+
     async def unavailable(request: Request, error: Exception) -> Response:
         if (sent := getattr(request.state, "sent", None)) is not None:
             await sent.rest()
@@ -148,6 +159,9 @@ def install(app: FastAPI, pages: Pages) -> None:
     app.add_exception_handler(Rejected, rejected)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
+    # PostgreSQL's text and JSON hold every character but one; whoever sends it is told by the database's own word.
+    for refusal in (CharacterNotInRepertoireError, UntranslatableCharacterError):
+        app.add_exception_handler(refusal, unstorable)
     for fault in (*TRANSIENT, TryAgain):
         if issubclass(fault, Exception):
             app.add_exception_handler(fault, unavailable)
@@ -167,9 +181,10 @@ def _typed(request: Request) -> list[tuple[str, str]]:
     if request.method != "POST" or sent is None or kind != "application/x-www-form-urlencoded":
         return []
     try:
-        return parse_qsl(bytes(sent.taken).decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS)
+        fields = parse_qsl(bytes(sent.taken).decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS)
     except ValueError:
         return []
+    return [(name, value.replace("\x00", "")) for name, value in fields]
 
 
 def _what_to_do(request: Request, status: int) -> Message:

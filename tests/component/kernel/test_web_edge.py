@@ -283,6 +283,25 @@ async def test_infrastructure_fault_is_503_with_retry_after(tiny: Service) -> No
     assert "10.0.0.7" not in program.text + page.text
 
 
+@pytest.mark.parametrize("body", [{"note": "a\x00b"}, {"answers": '{"money": "\\u0000"}'}], ids=["text", "json"])
+async def test_character_that_no_database_holds_is_refused_with_the_remedy(tiny: Service, body: dict[str, str]) -> None:
+    async with client_of(tiny) as client:
+        answer = await client.post("/v1/kept", json=body)
+    assert shape(answer) == (422, PROBLEM, "unstorable")
+    assert answer.json()["detail"] == (
+        "The text holds a character that can't be stored (a zero byte). Take it out and send it again."
+    )
+
+
+async def test_form_with_such_a_character_is_kept_without_it(tiny: Service) -> None:
+    async with client_of(tiny) as client:
+        page = await client.post("/kept", data={"note": "a\x00b", "more": "c"}, headers=HTML)
+    assert (page.status_code, page.headers["content-type"]) == (422, "text/html; charset=utf-8")
+    assert '<input type="hidden" name="note" value="ab">' in page.text
+    assert '<input type="hidden" name="more" value="c">' in page.text
+    assert "Press the button to send it." in page.text
+
+
 async def test_problems_have_their_shape(tiny: Service) -> None:
     async with client_of(tiny) as client:
         refused = await client.get("/v1/refused", headers={"X-Correlation-Id": "chain-of-tests"})

@@ -55,6 +55,10 @@ def test_availability_reads_times_as_people_type_them(typed: str, read: time) ->
         ({}, {"h": "Enter at least one time when you are free"}),
         ({"h-mon-1-start": "9:00"}, {"h-mon-1-end": "Enter both a start time and an end time"}),
         (
+            {"h-mon-1-start": "1" * 5000 + ":00", "h-mon-1-end": "10:00"},
+            {"h-mon-1-start": "Enter a time like 6:30 PM or 18:30"},
+        ),
+        (
             {"h-mon-1-start": "10:00", "h-mon-1-end": "10:00"},
             {"h-mon-1-end": "Enter an end time that is later than the start time"},
         ),
@@ -100,6 +104,16 @@ def test_availability_shows_at_most_two_windows_a_day() -> None:
         ),
         (
             {"b-year": "90", "b-month": "2", "b-day": "3"},
+            None,
+            {"b": "Enter a real date with month, day and a four-digit year, like 11 3 2026"},
+        ),
+        (
+            {"b-year": "20261103000", "b-month": "1", "b-day": "1"},
+            None,
+            {"b": "Enter a real date with month, day and a four-digit year, like 11 3 2026"},
+        ),
+        (
+            {"b-year": "1" * 5000, "b-month": "1", "b-day": "1"},
             None,
             {"b": "Enter a real date with month, day and a four-digit year, like 11 3 2026"},
         ),

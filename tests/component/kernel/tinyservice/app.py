@@ -112,6 +112,15 @@ async def wrong(request: Request) -> None:
     await request.app.state.pool.fetchval("SELECT $1::int", "person@example.org")
 
 
+@router.post("/v1/kept")
+@router.post("/kept")
+async def kept(request: Request) -> None:
+    """Has the database hold a text, and a JSON document with it."""
+    sent = await (request.json() if request.url.path == "/v1/kept" else request.form())
+    statement = "SELECT $1::text::jsonb" if "answers" in sent else "SELECT $1::text"
+    await request.app.state.pool.fetchval(statement, next(iter(sent.values())))
+
+
 @router.get("/v1/refused")
 @router.get("/refused")
 async def refused() -> None:
