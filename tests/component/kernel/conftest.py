@@ -15,6 +15,7 @@ from shared.events.topics import Topic
 from shared.inbox import Inbox
 from shared.program import Program, load
 from shared.work import Work, Workshop
+from tests.component.kernel.events import Counted, Noted
 from tests.conftest import DatabaseFactory
 from tests.harness import PROGRAM_2025, Database
 
@@ -84,3 +85,9 @@ async def topic(kafka: Kafka) -> Topic:
     made = Topic(f"test.topic_{_topic_count}", key="person_id")
     await create_topics(kafka.bootstrap, [made], partitions=3)
     return made
+
+
+@pytest.fixture
+async def topics(kafka: Kafka) -> None:
+    """The topics of the kernel's own events, which tests share."""
+    await create_topics(kafka.bootstrap, [Noted.topic, Counted.topic], partitions=3)

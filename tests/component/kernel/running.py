@@ -8,10 +8,13 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from deploy.embedded.kafka import Kafka
 from shared.broker import Consumer
+from shared.events import Event
 from shared.events.envelope import Received
 from shared.events.topics import Topic
 from shared.inbox import Inbox
+from shared.relay import Relay
 from shared.work import Work
 from tests.component.kernel.conftest import Kernel
 from tests.component.kernel.events import Noted
@@ -122,6 +125,28 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
             await asyncio.sleep(0.05)
     consumer.unsubscribe()
     return sorted(numbers)
+
+
+def make_relay(kernel: Kernel, kafka: Kafka, cls: type[Relay] = Relay, **options: Any) -> Relay:
+    """A relay of a service of its own, so that tests do not fence each other."""
+    return cls(kernel.pool, service=kernel.name, bootstrap=kafka.bootstrap, **options)
+
+
+async def emptied(kernel: Kernel) -> bool:
+    """Whether the outbox is."""
+    return await kernel.count("outbox") == 0
+
+
+async def records_of(kafka: Kafka, event: type[Event], keys: Sequence[UUID]) -> list[tuple[str, str, int, int]]:
+    """(key, event id, sequence, number) of each committed record of these keys, in the topic's order."""
+    wanted = {str(key) for key in keys}
+    found = []
+    for record in await read_topic(kafka.bootstrap, event.topic.name):
+        if record.key.decode() in wanted:
+            headers = {name: value.decode() for name, value in record.headers}
+            number = event.model_validate_json(record.value).number  # type: ignore[attr-defined]
+            found.append((record.key.decode(), headers["ce_id"], int(headers["ce_sequence"]), number))
+    return found
 
 
 async def effects(kernel: Kernel, person: UUID) -> list[str]:

@@ -1,66 +1,32 @@
 """The outbox and its relay on a real broker: nothing lost, nothing misordered, whoever dies or hangs in between."""
 
 import asyncio
-import hashlib
 import random
 import signal
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import ProducerFenced
-from structlog.testing import capture_logs
 
-from cli.oversized import NotShortened, find_large, shorten
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.processes import choose_port
 from shared.broker import create_topics
-from shared.events import Event
-from shared.events.topics import Topic
 from shared.outbox import shard_of
 from shared.relay import CLAIM, GROUPS, LeaseLost, Relay
-from shared.work import Work
 from tests.component.kernel.conftest import Kernel
 from tests.component.kernel.events import Counted, Noted
-from tests.component.kernel.running import DEADLINE_SECONDS, read_topic, running, until
+from tests.component.kernel.running import DEADLINE_SECONDS, emptied, make_relay, records_of, running, until
 from tests.component.kernel.test_service import process, ready, variables
 
 TAKE_NUMBERS = "UPDATE counters SET number = number + 1 WHERE id = ANY($1::uuid[]) RETURNING id, number"
 LOCK_COUNTERS = "SELECT id FROM counters WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
 
-
-@pytest.fixture(autouse=True)
-async def topics(kafka: Kafka) -> None:
-    """The topics of the events used here."""
-    await create_topics(kafka.bootstrap, [Noted.topic, Counted.topic], partitions=3)
-
-
-def make_relay(kernel: Kernel, kafka: Kafka, cls: type[Relay] = Relay, **options: Any) -> Relay:
-    """A relay of a service of its own, so that tests do not fence each other."""
-    return cls(kernel.pool, service=kernel.name, bootstrap=kafka.bootstrap, **options)
-
-
-async def emptied(kernel: Kernel) -> bool:
-    """Whether the outbox is."""
-    return await kernel.count("outbox") == 0
-
-
-async def records_of(kafka: Kafka, event: type[Event], keys: Sequence[UUID]) -> list[tuple[str, str, int, int]]:
-    """(key, event id, sequence, number) of each committed record of these keys, in the topic's order."""
-    wanted = {str(key) for key in keys}
-    found = []
-    for record in await read_topic(kafka.bootstrap, event.topic.name):
-        if record.key.decode() in wanted:
-            headers = {name: value.decode() for name, value in record.headers}
-            number = event.model_validate_json(record.value).number  # type: ignore[attr-defined]
-            found.append((record.key.decode(), headers["ce_id"], int(headers["ce_sequence"]), number))
-    return found
+pytestmark = pytest.mark.usefixtures("topics")
 
 
 async def test_relay_keeps_order_and_loses_nothing_under_rival_writers(kernel: Kernel, kafka: Kafka) -> None:
@@ -332,182 +298,6 @@ async def test_relay_process_that_sleeps_past_its_lease_puts_nothing_older_behin
     assert last == {str(count): number for count in counts}
 
 
-async def test_oversized_record_holds_back_its_key_only(kernel: Kernel, kafka: Kafka) -> None:
-    large = uuid4()
-    others = [uuid4() for _ in range(30)]
-    async with kernel.workshop.begin() as work:
-        work.emit(Noted(person_id=large, number=0))
-        work.emit(Noted(person_id=large, number=1, padding="x" * 1_100_000))
-        # More than one look at a shard takes: those that wait must not fill it.
-        work.emit(*(Noted(person_id=large, number=number) for number in range(2, 700)))
-        work.emit(*(Noted(person_id=other, number=number) for other in others for number in range(3)))
-    with capture_logs() as lines:
-        async with running(make_relay(kernel, kafka, held_seconds=1).run()):
-
-            async def others_gone() -> bool:
-                rows = await kernel.pool.fetch("SELECT key, count(*) AS rows FROM outbox GROUP BY key")
-                return [tuple(row) for row in rows] == [(str(large), 699)]
-
-            await until(others_gone, what="only the large record and what waits behind it in the outbox")
-            assert [number for *_, number in await records_of(kafka, Noted, [large])] == [0]
-            told = [line for line in lines if line["event"] == "record_too_large"]
-            assert {line["key"] for line in told} == {str(large)}
-            assert len(told) < 10
-            await kernel.pool.execute("DELETE FROM outbox WHERE length(payload) > 1000000")
-            await until(lambda: emptied(kernel), what="an empty outbox")
-    assert [number for *_, number in await records_of(kafka, Noted, [large])] == [0, *range(2, 700)]
-    found = await records_of(kafka, Noted, others)
-    assert sorted((key, number) for key, _, _, number in found) == sorted(
-        (str(other), number) for other in others for number in range(3)
-    )
-
-
-async def test_record_that_the_broker_refuses_holds_back_its_key_only(kernel: Kernel, kafka: Kafka) -> None:
-    """A topic that takes less than a request holds: only the broker can tell, and it tells of a batch."""
-    small = Topic(f"test.small.{uuid4().hex[:8]}", key="person_id")
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(small.name, 1, 1, topic_configs={"max.message.bytes": "20000"})])
-    finally:
-        await admin.close()
-    large = uuid4()
-    others = [uuid4() for _ in range(30)]
-    async with kernel.workshop.begin() as work:
-        # Neither lz4 nor a batch of many makes these fit: one is too large, the others only together.
-        work.emit(Noted(person_id=large, number=0))
-        work.emit(Noted(person_id=large, number=1, padding=random.Random(1).randbytes(25_000).hex()))
-        work.emit(Noted(person_id=large, number=2))
-        for number, other in enumerate(others):
-            padding = random.Random(number).randbytes(2_000).hex()
-            work.emit(*(Noted(person_id=other, number=number, padding=padding) for number in range(3)))
-    await kernel.pool.execute("UPDATE outbox SET topic = $1", small.name)
-    with capture_logs() as lines:
-        async with running(make_relay(kernel, kafka, held_seconds=60).run()):
-
-            async def others_gone() -> bool:
-                rows = await kernel.pool.fetch("SELECT key, count(*) AS rows FROM outbox GROUP BY key")
-                return [tuple(row) for row in rows] == [(str(large), 2)]
-
-            await until(others_gone, what="only the refused record and what waits behind it in the outbox")
-    told = [(line["topic"], line["key"]) for line in lines if line["event"] == "record_too_large"]
-    assert told == [(small.name, str(large))]
-    numbers = defaultdict(list)
-    for record in await read_topic(kafka.bootstrap, small.name):
-        numbers[record.key.decode()].append(Noted.model_validate_json(record.value).number)
-    assert dict(numbers) == {str(large): [0], **{str(other): [0, 1, 2] for other in others}}
-
-
-async def test_oversized_record_that_is_shortened_goes_out_under_its_id_and_number(
-    kernel: Kernel, kafka: Kafka
-) -> None:
-    key = uuid4()
-    async with kernel.workshop.begin() as work:
-        work.emit(*(Noted(person_id=key, number=number) for number in range(2)))
-        work.emit(Noted(person_id=key, number=2, padding="ß" * 600_000))
-        work.emit(Noted(person_id=key, number=3, padding="short"))
-    appended = await kernel.pool.fetch("SELECT event_id, payload FROM outbox ORDER BY id")
-    ids = [row["event_id"] for row in appended]
-    async with kernel.pool.acquire() as connection, running(make_relay(kernel, kafka, held_seconds=1).run()):
-        large = await find_large(connection)
-        assert [(row["event_id"], row["key"], row["bytes"] > 1_000_000) for row in large] == [(ids[2], str(key), True)]
-        for event, to, why in (
-            (uuid4(), 64, "No event .* waits there"),
-            (ids[3], 64, "is not too large"),
-            (ids[2], 500_000, "still has 1,000,[0-9]+ bytes of at most 950,000: give a smaller --to"),
-        ):
-            with pytest.raises(NotShortened, match=why):
-                await shorten(connection, event, to, "Too large")
-        assert await kernel.count("outbox_changes") == 0
-        size, fields = await shorten(connection, ids[2], 100, "Too large for the broker")
-        assert (size < 1000, fields) == (True, ["padding"])
-        await until(lambda: emptied(kernel), what="an empty outbox")
-    found = await records_of(kafka, Noted, [key])
-    assert found == [(str(key), str(ids[number]), number + 1, number) for number in range(4)]
-    records = [
-        record for record in await read_topic(kafka.bootstrap, Noted.topic.name) if record.key == str(key).encode()
-    ]
-    assert Noted.model_validate_json(records[2].value).padding == "ß" * 99 + "…"
-    [change] = await kernel.pool.fetch("SELECT event_id, topic, key, fields, reason, former, later FROM outbox_changes")
-    digests = [
-        hashlib.sha256(str(key).encode() + b"\0" + value).digest()
-        for value in (appended[2]["payload"], records[2].value)
-    ]
-    assert tuple(change) == (ids[2], Noted.topic.name, str(key), ["padding"], "Too large for the broker", *digests)
-    for statement in ("DELETE FROM outbox_changes", "UPDATE outbox_changes SET reason = ''"):
-        with pytest.raises(asyncpg.RaiseError, match="stays written down"):
-            await kernel.pool.execute(statement)
-
-
-async def test_shortened_event_that_no_reader_would_take_is_left_as_it_is(kernel: Kernel) -> None:
-    key = uuid4()
-    async with kernel.workshop.begin() as work:
-        work.emit(Noted(person_id=key, number=0, padding="x" * 1_100_000))
-    [event] = [row["event_id"] for row in await kernel.pool.fetch("SELECT event_id FROM outbox")]
-    async with kernel.pool.acquire() as connection:
-        await connection.execute("UPDATE outbox SET key = 'another'")
-        with pytest.raises(NotShortened, match="no reader would take it: the record's key is not the event's key"):
-            await shorten(connection, event, 100, "Too large")
-        await connection.execute("UPDATE outbox SET headers = replace(headers, 'test.noted.v1', 'test.noted.v9')")
-        with pytest.raises(NotShortened, match=r"knows no events of the type test\.noted\.v9"):
-            await shorten(connection, event, 100, "Too large")
-        assert await kernel.pool.fetchval("SELECT length(payload) > 1000000 FROM outbox")
-
-
-async def test_opposite_orders_of_keys_do_not_deadlock(kernel: Kernel) -> None:
-    one, other = uuid4(), uuid4()
-
-    async def emit(*keys: UUID) -> None:
-        for number in range(40):
-            async with kernel.workshop.begin() as work:
-                for key in keys:
-                    work.emit(Noted(person_id=key, number=number))
-
-    await asyncio.gather(*(emit(one, other) for _ in range(4)), *(emit(other, one) for _ in range(4)))
-    versions = await kernel.pool.fetch("SELECT key, version FROM streams")
-    assert {row["key"]: row["version"] for row in versions} == {str(one): 320, str(other): 320}
-    # One key's rows carry their versions in the order of their ids, which is the order they are sent in.
-    rows = await kernel.pool.fetch("SELECT key, headers FROM outbox ORDER BY id")
-    assert len(rows) == 640
-    for key in (one, other):
-        sequences = [int(row["headers"].split('"ce_sequence","')[1][:20]) for row in rows if row["key"] == str(key)]
-        assert sequences == list(range(1, 321))
-
-
-async def test_rollback_leaves_neither_rows_nor_gaps(kernel: Kernel) -> None:
-    person = uuid4()
-
-    async def fail() -> None:
-        async with kernel.workshop.begin() as work:
-            work.emit(Noted(person_id=person, number=1))
-            await work.flush()
-            raise RuntimeError("no")
-
-    with pytest.raises(RuntimeError):
-        await fail()
-    assert (await kernel.count("outbox"), await kernel.count("streams")) == (0, 0)
-    async with kernel.workshop.begin() as work:
-        work.emit(Noted(person_id=person, number=2))
-    assert await kernel.pool.fetchval("SELECT version FROM streams WHERE key = $1", str(person)) == 1
-
-
-async def test_change_whose_events_are_refused_is_undone(kernel: Kernel) -> None:
-    person = uuid4()
-    await kernel.database.execute("ALTER TABLE outbox ADD CONSTRAINT outbox_closed_ck CHECK (false) NOT VALID")
-
-    async def change() -> None:
-        async with kernel.workshop.begin() as work:
-            await work.connection.execute("INSERT INTO effects VALUES ($1, $2, 'changed')", uuid4(), person)
-            work.emit(Noted(person_id=person, number=1))
-
-    with pytest.raises(asyncpg.CheckViolationError):
-        await change()
-    assert await kernel.count("effects") == 0
-    await kernel.database.execute("ALTER TABLE outbox DROP CONSTRAINT outbox_closed_ck")
-    await change()
-    assert (await kernel.count("effects"), await kernel.count("outbox")) == (1, 1)
-
-
 async def test_row_that_commits_late_is_relayed(kernel: Kernel, kafka: Kafka) -> None:
     """Ids are drawn before the commit: a row may appear behind one with a higher id, which has been sent already."""
     early = uuid4()
@@ -526,23 +316,6 @@ async def test_row_that_commits_late_is_relayed(kernel: Kernel, kafka: Kafka) ->
             await until(sent, what="the row that committed first to be sent")
         await until(lambda: emptied(kernel), what="an empty outbox")
     assert [number for *_, number in await records_of(kafka, Noted, [late])] == [1]
-
-
-async def test_savepoint_undoes_its_own_events_only(kernel: Kernel) -> None:
-    person = uuid4()
-
-    async def fail(work: Work) -> None:
-        async with work.savepoint():
-            work.emit(Noted(person_id=person, number=2))
-            raise RuntimeError("no")
-
-    async with kernel.workshop.begin() as work:
-        work.emit(Noted(person_id=person, number=1))
-        with pytest.raises(RuntimeError):
-            await fail(work)
-        work.emit(Noted(person_id=person, number=3))
-    payloads = await kernel.pool.fetch("SELECT payload FROM outbox ORDER BY id")
-    assert [Noted.model_validate_json(row["payload"]).number for row in payloads] == [1, 3]
 
 
 async def test_relay_stops_for_a_lost_lease_without_deleting(kernel: Kernel, kafka: Kafka) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import uvicorn
@@ -178,6 +178,12 @@ class Station:
     database: Database
     relay_host: RelayHost
     outside: Outside
+
+    def know(self, **changes: Any) -> UUID:
+        """Have signup know somebody more, with these changes to the usual contact."""
+        person = uuid4()
+        self.outside.know(contact(person, **changes))
+        return person
 
     def sender(self, lane: str) -> Sender:
         """One lane."""

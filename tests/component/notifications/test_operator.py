@@ -42,8 +42,7 @@ def run(station: Station, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 async def unknown(station: Station, event_of: Any = invited) -> tuple[UUID, UUID]:
     """A person, and the message to them whose hand-over ended unknown."""
-    person = uuid4()
-    station.outside.know(contact(person))
+    person = station.know()
     station.relay_host.close_after_body = True
     await deliver(station.service, event_of(person))
     await station.send()

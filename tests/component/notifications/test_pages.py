@@ -19,8 +19,7 @@ HTML = {"Accept": "text/html"}
 
 async def sent(station: Station, event_of: Any) -> tuple[UUID, UUID, dict[str, str]]:
     """Person, message and the paths of the links in a mail that went out."""
-    person = uuid4()
-    station.outside.know(contact(person))
+    person = station.know()
     await deliver(station.service, event_of(person))
     await station.send()
     (row,) = await station.database.fetch("SELECT id FROM messages WHERE person_id = $1", person)
@@ -80,8 +79,7 @@ async def test_opening_the_unsubscribe_page_changes_nothing(station: Station) ->
 
 
 async def test_links_speak_the_language_of_the_message(station: Station) -> None:
-    person = uuid4()
-    station.outside.know(contact(person, language="es"))
+    person = station.know(language="es")
     await deliver(station.service, invited(person))
     await station.send()
     (mail,) = station.relay_host.to(person)

@@ -11,7 +11,6 @@ from tests.component.notifications.conftest import Outside, RelayHost, Station, 
 from tests.component.notifications.events import confirmed, invited, signed_up
 from tests.conftest import DatabaseFactory
 from tests.harness import client_of, deliver, take_outbox
-from tests.unit.notifications.samples import contact
 
 
 async def report(station: Station, message: object, outcome: str, token: str = "receipts-of-tests") -> httpx.Response:
@@ -24,8 +23,7 @@ async def report(station: Station, message: object, outcome: str, token: str = "
 
 async def sent(station: Station, event_of: Any, *, unknown: bool) -> tuple[UUID, str]:
     """A person, and the Message-ID's first part of a mail to them that was taken, or may have been."""
-    person = uuid4()
-    station.outside.know(contact(person))
+    person = station.know()
     station.relay_host.close_after_body = unknown
     await deliver(station.service, event_of(person))
     await station.send()

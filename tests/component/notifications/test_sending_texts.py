@@ -15,7 +15,6 @@ from tests.component.notifications.conftest import Outside, RelayHost, Station, 
 from tests.component.notifications.events import consent, reminder
 from tests.conftest import DatabaseFactory
 from tests.harness import client_of, deliver, take_outbox
-from tests.unit.notifications.samples import contact
 
 PHONE = "+13165550123"
 
@@ -31,8 +30,7 @@ async def at_hour(station: Station, hour: int) -> None:
 
 async def remind(station: Station, **changes: Any) -> UUID:
     """A reminder to one known person; the other party is unknown. Returns the known one."""
-    person = uuid4()
-    station.outside.know(contact(person, **changes))
+    person = station.know(**changes)
     await deliver(station.service, reminder(person, uuid4()))
     return person
 

@@ -21,7 +21,7 @@ MUTANTS = (
                 "            await work.flush()\n",
             ),
         ),
-        (Suite((f"{KERNEL}/test_relay.py::test_change_whose_events_are_refused_is_undone",), "assert"),),
+        (Suite((f"{KERNEL}/test_outbox.py::test_change_whose_events_are_refused_is_undone",), "assert"),),
     ),
     Mutant(
         "sequence_without_the_lock",
@@ -38,7 +38,7 @@ MUTANTS = (
                 "        ON CONFLICT (topic, key) DO UPDATE SET version = excluded.version\n",
             ),
         ),
-        (Suite((f"{KERNEL}/test_relay.py::test_opposite_orders_of_keys_do_not_deadlock",), "320"),),
+        (Suite((f"{KERNEL}/test_outbox.py::test_opposite_orders_of_keys_do_not_deadlock",), "320"),),
     ),
     Mutant(
         "relay_by_cursor",

@@ -6,7 +6,7 @@ INTAKE, LINKS = "services/signup/intake.py", "services/signup/web/link_pages.py"
 SENDER, RULES = "services/notifications/sending/sender.py", "services/notifications/domain/sending.py"
 MESSAGES = "services/notifications/store/messages.py"
 SIGNUP, NOTIFICATIONS = "tests/component/signup", "tests/component/notifications"
-MAIL, TEXTS = f"{NOTIFICATIONS}/test_sending_mail.py", f"{NOTIFICATIONS}/test_sending_texts.py"
+HAND_OVER, TEXTS = f"{NOTIFICATIONS}/test_hand_over.py", f"{NOTIFICATIONS}/test_sending_texts.py"
 
 MUTANTS = (
     Mutant(
@@ -125,7 +125,7 @@ MUTANTS = (
                 "        await self._settle_at_last(answered)\n",
             ),
         ),
-        (Suite((f"{MAIL}::test_crash_after_handing_is_unknown_and_goes_by_class",), "handing"),),
+        (Suite((f"{HAND_OVER}::test_crash_after_handing_is_unknown_and_goes_by_class",), "handing"),),
     ),
     Mutant(
         "claim_not_looked_at_again",
@@ -138,7 +138,7 @@ MUTANTS = (
                 "ours = {r.message.id for r in ready}",
             ),
         ),
-        (Suite((f"{MAIL}::test_sender_whose_lease_ran_out_hands_nothing_over",), "assert"),),
+        (Suite((f"{HAND_OVER}::test_sender_whose_lease_ran_out_hands_nothing_over",), "assert"),),
     ),
     Mutant(
         "unknown_is_sent_again",
@@ -157,7 +157,7 @@ MUTANTS = (
                 "WHERE state = 'unknown' AND due_at <= business_now()\n",
             ),
         ),
-        (Suite((f"{MAIL}::test_answer_that_never_comes_is_unknown_and_resent_by_class",), "assert"),),
+        (Suite((f"{HAND_OVER}::test_answer_that_never_comes_is_unknown_and_resent_by_class",), "assert"),),
     ),
     Mutant(
         "error_counts_as_not_taken",
