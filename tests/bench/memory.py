@@ -49,11 +49,10 @@ FILL_OUTBOX = """
 async def memory(stage: Stage) -> AsyncIterator[Sequence[Pair]]:
     """Two pairs for each process: against itself, and against what it may have."""
     events = stage.count(EVENTS)
-    # What other benches left in the topics would be a part of the backlog.
-    bootstrap = stage.empty_kafka("kafka-memory").bootstrap
-    await create_topics(bootstrap, [*ALL_TOPICS, Topic("bench.relayed", key="person_id")], partitions=PARTITIONS)
-    ends = await _write(bootstrap, events)
     async with AsyncExitStack() as stack:
+        bootstrap = stack.enter_context(stage.empty_kafka()).bootstrap
+        await create_topics(bootstrap, [*ALL_TOPICS, Topic("bench.relayed", key="person_id")], partitions=PARTITIONS)
+        ends = await _write(bootstrap, events)
         databases = {name: await stack.enter_async_context(stage.databases.clone(name)) for name in WORKERS}
 
         async def measure(full: bool) -> dict[str, Sample]:

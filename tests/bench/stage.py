@@ -16,9 +16,6 @@ from deploy.embedded.postgres import Postgres
 from deploy.embedded.processes import Process
 from tests.harness import Databases
 
-# How often a tree of processes is read at most until it holds still.
-READINGS = 5
-
 
 @dataclass
 class Stage:
@@ -44,13 +41,21 @@ class Stage:
     @cached_property
     def kafka(self) -> Kafka:
         """A broker that benches share, with the topics and records of those before."""
-        return self.empty_kafka("kafka")
-
-    def empty_kafka(self, name: str) -> Kafka:
-        """A broker without topics, for who counts what a topic holds."""
-        broker = Kafka(self.directory / name).start()
+        broker = Kafka(self.directory / "kafka").start()
         self._servers.append(broker)
         return broker
+
+    @contextmanager
+    def empty_kafka(self) -> Iterator[Kafka]:
+        """A broker of one's own, for whose processes what others left in the topics would be a backlog."""
+        with tempfile.TemporaryDirectory(dir=self.directory) as directory:
+            broker = Kafka(Path(directory)).start()
+            self._servers.append(broker)
+            try:
+                yield broker
+            finally:
+                self._servers.remove(broker)
+                broker.stop()
 
     @cached_property
     def databases(self) -> Databases:
@@ -85,33 +90,18 @@ def open_stage(*, seconds: float, scale: float, full: bool) -> Iterator[Stage]:
 def tree_cpu_seconds(process: Process | int) -> float:
     """User and system time of a process and its descendants, those that have ended and been waited for included."""
     pid = process if isinstance(process, int) else process.pid
-    total, whole = 0.0, False
-    for _ in range(READINGS):
-        try:
-            total, whole = _read_tree(psutil.Process(pid))
-        except psutil.NoSuchProcess:
-            break
-        if whole:
-            break
+    total = 0.0
+    try:
+        root = psutil.Process(pid)
+        for each in (root, *root.children(recursive=True)):
+            try:
+                times = each.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            total += times.user + times.system + times.children_user + times.children_system
+    except psutil.NoSuchProcess:
+        return total
     return total
-
-
-def _read_tree(root: psutil.Process) -> tuple[float, bool]:
-    """The seconds, and whether nobody ended in the middle: whose time would be missing now, and be too much later."""
-    whole, total, ended_before = True, 0.0, _of_ended(root)
-    for each in (root, *root.children(recursive=True)):
-        try:
-            times = each.cpu_times()
-        except psutil.NoSuchProcess:
-            whole = False
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total, whole and _of_ended(root) == ended_before
-
-
-def _of_ended(root: psutil.Process) -> float:
-    times = root.cpu_times()
-    return float(times.children_user + times.children_system)
 
 
 class Clock:

@@ -22,6 +22,7 @@ class System:
     """Databases, ports, and the processes that run now."""
 
     stage: Stage
+    bootstrap: str
     signup: Database
     notifications: Database
     ports: dict[str, int]
@@ -30,7 +31,7 @@ class System:
     @contextmanager
     def part(self, name: str) -> Iterator[Process]:
         """One of `sink`, `web`, `relay`, `worker`, for as long as the block lasts."""
-        kafka, stage = self.stage.kafka.bootstrap, self.stage
+        kafka, stage = self.bootstrap, self.stage
         if name == "sink":
             argv, environment, ready = ["-m", "tests.bench.mail_sink", str(self.ports["smtp"])], {}, None
         elif name == "worker":
@@ -92,8 +93,9 @@ class System:
 @asynccontextmanager
 async def open_system(stage: Stage) -> AsyncIterator[System]:
     """Databases and topics; no process yet."""
-    await create_topics(stage.kafka.bootstrap, list(ALL_TOPICS), partitions=PARTITIONS)
     async with AsyncExitStack() as stack:
+        bootstrap = stack.enter_context(stage.empty_kafka()).bootstrap
+        await create_topics(bootstrap, list(ALL_TOPICS), partitions=PARTITIONS)
         signup = await stack.enter_async_context(stage.databases.clone("signup"))
         notifications = await stack.enter_async_context(stage.databases.clone("notifications"))
-        yield System(stage, signup, notifications, free_ports("signup", "notifications", "relay", "smtp"))
+        yield System(stage, bootstrap, signup, notifications, free_ports("signup", "notifications", "relay", "smtp"))
