@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 from shared.errors import Rejected
 from shared.web.text import Message, _
 
@@ -16,7 +18,7 @@ NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A checked URL: `address` is what to connect to, `host` what to ask for by Host header and server name."""
+    """A checked URL: `address` is what to connect to, `host` (ASCII) what Host header and server name ask for."""
 
     scheme: str
     host: str
@@ -61,17 +63,17 @@ def check_url(url: str, *, allow_private: bool) -> SplitResult:
 
 
 async def resolve(url: str, *, allow_private: bool) -> Target:
-    """Look the host up once and check every address it has; raises `Rejected` (address_refused).
+    """Look the host up once, by its ASCII form (IDNA), and check every address; raises `Rejected` (address_refused).
 
     One private address among public ones refuses the whole host: which one is connected to would be up to chance.
     """
     parts = check_url(url, allow_private=allow_private)
-    host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        host = httpx.URL(scheme=parts.scheme, host=parts.hostname or "").raw_host.decode("ascii")
         async with asyncio.timeout(RESOLVE_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, TimeoutError):
+    except (OSError, UnicodeError, TimeoutError, httpx.InvalidURL):
         raise refused(_("The host of this address cannot be found. Check its spelling.")) from None
     addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
     if not addresses:

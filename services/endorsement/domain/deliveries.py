@@ -28,15 +28,16 @@ def next_attempt(failures: int, now: datetime, retry_after: timedelta | None = N
 
 
 def read_retry_after(header: str | None, now: datetime) -> timedelta | None:
-    """Seconds or an HTTP date, as RFC 9110 has it; None for anything else. `now` is wall-clock time."""
+    """Seconds or an HTTP date, as RFC 9110 has it; None for anything else, whatever it is. `now` is wall-clock time."""
     if header is None:
         return None
     text = header.strip()
-    if text.isascii() and text.isdigit():
-        return timedelta(seconds=min(int(text), int(LONGEST_WAIT.total_seconds())))
+    # Python reads no number of thousands of digits, and no date whose year or zone is past all bounds.
     try:
+        if text.isascii() and text.isdigit():
+            return timedelta(seconds=min(int(text), int(LONGEST_WAIT.total_seconds())))
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         return None

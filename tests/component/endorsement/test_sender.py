@@ -20,6 +20,7 @@ from services.endorsement.delivery.sender import Sender
 from services.endorsement.store.publication import Claim, Subscriber
 
 HOST = "hooks.press.example"
+ACCENTED, ACCENTED_IN_ASCII = "hooks.bücher.example", "hooks.xn--bcher-kva.example"
 NOW = dt.datetime(2026, 11, 4, 15, 0, tzinfo=dt.UTC)
 
 
@@ -77,31 +78,54 @@ def claim(url: str) -> Claim:
 
 
 @pytest.mark.parametrize(
-    ("certified", "status", "error"), [(HOST, 204, None), ("other.example", None, "connect_failed")]
+    ("written", "host", "certified", "status", "error"),
+    [
+        (HOST, HOST, HOST, 204, None),
+        (HOST, HOST, "other.example", None, "connect_failed"),
+        (ACCENTED, ACCENTED_IN_ASCII, ACCENTED_IN_ASCII, 204, None),
+    ],
+    ids=["its_own", "of_another", "accented"],
 )
 async def test_certificate_is_checked_against_the_host_on_the_checked_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certified: str, status: int | None, error: str | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    host: str,
+    certified: str,
+    status: int | None,
+    error: str | None,
 ) -> None:
     certificate, key = certificate_for(certified, tmp_path)
     asked: list[str] = []
     real = socket.getaddrinfo
 
-    def lookup(host: Any, *arguments: Any, **options: Any) -> Any:
-        if host == HOST:
-            asked.append(host)
+    def lookup(name: Any, *arguments: Any, **options: Any) -> Any:
+        if name in (written, host):
+            asked.append(name)
             return real("127.0.0.1", *arguments, **options)
-        return real(host, *arguments, **options)
+        return real(name, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     trusting = ssl.create_default_context(cafile=str(certificate))
     sender = Sender("key", timeout_seconds=5, allow_private=True, tls=trusting)
     async with secure_receiver(certificate, key) as (port, heads, names):
-        outcome = await sender.send(claim(f"https://{HOST}:{port}/hook?a=1"))
+        outcome = await sender.send(claim(f"https://{written}:{port}/hook?a=1"))
     await sender.close()
     assert (outcome.status_code, outcome.error) == (status, error)
-    assert asked == [HOST]
-    assert names == [HOST]
+    assert asked == [host]
+    assert names == [host]
     if status is not None:
         lines = heads[0].split("\r\n")
         assert lines[0] == "POST /hook?a=1 HTTP/1.1"
-        assert [line for line in lines if line.lower().startswith("host:")] == [f"Host: {HOST}:{port}"]
+        assert [line for line in lines if line.lower().startswith("host:")] == [f"Host: {host}:{port}"]
+
+
+async def test_fault_that_nobody_foresaw_is_a_failed_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(*_arguments: Any, **_options: Any) -> Any:
+        raise RuntimeError("no thread is left to look names up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    sender = Sender("key", timeout_seconds=5, allow_private=True)
+    outcome = await sender.send(claim(f"https://{HOST}/hook"))
+    await sender.close()
+    assert (outcome.status_code, outcome.error, outcome.succeeded) == (None, "RuntimeError", False)

@@ -165,6 +165,30 @@ async def test_retry_after_lengthens_the_wait(databases: DatabaseFactory) -> Non
         assert await courier_of(service).deliver_due() == 1
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2027 00:00:00 +9999999999999999", "9" * 5000],
+    ids=["year", "zone", "digits"],
+)
+async def test_retry_after_that_cannot_be_read_stops_no_delivery(databases: DatabaseFactory, header: str) -> None:
+    """Neither a second one to the same receiver nor those to others: the loop goes on."""
+    database = await databases("endorsement")
+    async with opened(database, webhook_allow_private=True) as service, receiving() as odd, receiving() as other:
+        odd.answer = lambda _got: reply(200, f"Retry-After: {header}")
+        subscribers = [(await registered(service, receiver))[0] for receiver in (odd, other)]
+        for subscriber in subscribers * 2:
+            await call(service, ADMIN, "POST", f"/v1/webhooks/{subscriber}/test", status=202)
+        running = asyncio.create_task(courier_of(service).run())
+        delivered = [("delivered", None, 1, 200, None)] * 2
+        async with asyncio.timeout(20):
+            while [await log_of(service, subscriber) for subscriber in subscribers] != [delivered] * 2:
+                assert not running.done()
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert (len(odd.got), len(other.got)) == (2, 2)
+
+
 async def test_gone_disables_and_enabling_brings_back_what_was_missed(databases: DatabaseFactory) -> None:
     database = await databases("endorsement")
     async with opened(database, webhook_allow_private=True) as service, receiving() as receiver:
@@ -279,6 +303,7 @@ async def test_sender_whose_lease_ran_out_changes_nothing(databases: DatabaseFac
         "ftp://example.org/",
         "https:///hook",
         "https://no-such-host.invalid/",
+        "https://☃.example/",
     ],
 )
 async def test_address_that_is_not_public_https_is_refused(databases: DatabaseFactory, url: str) -> None:
