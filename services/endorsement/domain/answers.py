@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from shared.program import Application, ApplicationField
@@ -15,6 +15,8 @@ PUBLISH_WORDING_VERSION = "publish-2025-1"
 
 MAX_CENTS = 10**12
 MAX_NUMBER = 10**9
+MAX_DIGITS = 20
+"""Of an amount as it is typed: more than `MAX_CENTS` has, and so few that reckoning with them is exact and quick."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -48,12 +50,20 @@ def read_typed(field: ApplicationField, typed: object) -> tuple[Any, Message | N
 def _money(typed: object) -> tuple[Any, Message | None]:
     sentence = _("Enter an amount in dollars, like 12,500 or 950.50.")
     if isinstance(typed, int) and not isinstance(typed, bool):
-        return (typed, None) if 0 <= typed <= MAX_CENTS else (typed, sentence)
-    try:
-        cents = Decimal(str(typed).replace("$", "").replace(",", "").strip()) * 100
-        whole = int(cents)
-    except (InvalidOperation, ValueError, OverflowError):
+        # As text when it is none: the database's numbers end where those of JSON go on.
+        return (typed, None) if 0 <= typed <= MAX_CENTS else (str(typed), sentence)
+    text = str(typed).replace("$", "").replace(",", "").strip()
+    if len(text) > MAX_DIGITS:
         return str(typed), sentence
+    try:
+        amount = Decimal(text)
+    except DecimalException:
+        return str(typed), sentence
+    # Eight characters, `9e900000`, are an amount that takes a processor twenty seconds to turn into a whole number.
+    if not amount.is_finite() or abs(amount.adjusted()) > MAX_DIGITS:
+        return str(typed), sentence
+    cents = amount * 100
+    whole = int(cents)
     return (whole, None) if cents == whole and 0 <= whole <= MAX_CENTS else (str(typed), sentence)
 
 

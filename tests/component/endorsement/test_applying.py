@@ -6,6 +6,8 @@ import json
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from services.endorsement.store.applications import get_stages
 from shared.events.endorsement import ApplicationSubmitted, EligibilityDecided
 from shared.events.matching import CallCompleted, IntroCallAttended
@@ -52,6 +54,25 @@ async def test_draft_keeps_what_was_typed_however_wrong(databases: DatabaseFacto
             "value_statements",
         ]
         assert (await call(service, CANDIDATE, "GET", path))["status"] == "draft"
+
+
+@pytest.mark.parametrize(
+    "typed", ["9e900000", "1e999999", "9" * 5000, 2**63], ids=["exponent", "overflow", "digits", "past_64_bits"]
+)
+async def test_amount_past_all_bounds_is_kept_in_the_draft(databases: DatabaseFactory, typed: str | int) -> None:
+    async with opened(await databases("endorsement")) as service:
+        application_id = await drafted(service, await confirmed(service))
+        path = f"/v1/applications/{application_id}"
+        answers = {**ANSWERS, "budget_cents": typed}
+        await call(service, CANDIDATE, "PUT", path, {"answers": answers, "birth_year": 1995})
+        kept = {**ANSWERS, "budget_cents": str(typed)}
+        assert (await call(service, CANDIDATE, "GET", path))["answers"] == kept
+        async with client_of(service, CANDIDATE, Accept="text/html") as client:
+            page = await client.post(f"/applications/{application_id}", data={**kept, "act": "submit"})
+        assert page.status_code == 422
+        assert "Enter an amount in dollars, like 12,500 or 950.50." in page.text
+        assert (await call(service, CANDIDATE, "GET", path))["answers"] == kept
+        assert await refused(service, CANDIDATE, "POST", f"{path}/submission") == (422, "incomplete")
 
 
 async def test_beginning_twice_finds_the_same_draft(databases: DatabaseFactory) -> None:
