@@ -27,16 +27,15 @@ PRUNE = """
 # The number of the event that was just appended to its stream. Served by the primary key.
 GET_SEQUENCE = "SELECT version FROM streams WHERE topic = $1 AND key = $2"
 
-# Active subscribers get it; whoever got the endorsement but is disabled has it on record as undelivered.
+# Active subscribers get it; those that are disabled have it on record, and get it when they are enabled. Their rows are
+# locked in share mode: whoever is being enabled or disabled meanwhile is judged by what came of that.
 INSERT_DELIVERIES = """
     INSERT INTO webhook_deliveries (subscriber_id, webhook_id, endorsement_id, event_type, body, status, dead_reason,
         next_attempt_at, created_at)
     SELECT s.id, $1, $2, $3, $4, CASE s.status WHEN 'active' THEN 'pending' ELSE 'dead' END,
            CASE s.status WHEN 'active' THEN NULL ELSE 'disabled' END, $5, $5
     FROM webhook_subscribers s
-    WHERE s.status = 'active'
-       OR EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.subscriber_id = s.id AND d.endorsement_id = $2)
-    ORDER BY s.id
+    ORDER BY s.id FOR SHARE OF s
 """
 INSERT_DELIVERY = """
     INSERT INTO webhook_deliveries (subscriber_id, webhook_id, event_type, body, status, next_attempt_at, created_at)
@@ -196,7 +195,7 @@ async def get_sequence(connection: Connection, topic: str, key: str) -> int:
 async def insert_deliveries(
     connection: Connection, webhook_id: str, endorsement_id: UUID, event_type: str, body: str, now: datetime
 ) -> None:
-    """One delivery per subscriber; the feed's counter is locked, so their ids follow the cursors."""
+    """One delivery per subscriber, whether it is active or not; the feed's counter is locked, so ids follow cursors."""
     await connection.execute(INSERT_DELIVERIES, webhook_id, endorsement_id, event_type, body, now)
 
 

@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from services.endorsement.delivery.addresses import is_public
 from services.endorsement.delivery.loop import Courier
 from services.endorsement.domain.deliveries import RETRY_DELAYS
+from services.endorsement.store import publication
 from shared.service import Service
 from shared.web.sessions import Principal
 from tests.component.endorsement.receiver import Got, Receiver, receiving, reply
@@ -20,6 +21,7 @@ from tests.component.endorsement.scenes import (
     STAFF,
     announced,
     call,
+    decided,
     opened,
     refused,
 )
@@ -27,6 +29,9 @@ from tests.conftest import DatabaseFactory
 from tests.harness import Database
 
 HOUR = dt.timedelta(hours=1)
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 def courier_of(service: Service) -> Courier:
@@ -215,6 +220,62 @@ async def test_gone_disables_and_enabling_brings_back_what_was_missed(databases:
             "endorsement.webhook_test.v1",
             "endorsement.endorsement_rescinded.v1",
         ]
+
+
+async def test_what_is_published_while_disabled_is_sent_when_enabled(databases: DatabaseFactory) -> None:
+    database = await databases("endorsement")
+    async with opened(database, webhook_allow_private=True) as service, receiving() as receiver, receiving() as late:
+        subscriber, secret = await registered(service, receiver)
+        await call(service, ADMIN, "POST", f"/v1/webhooks/{subscriber}/disabling")
+        made = await announced(service, database)
+        newcomer, _secret = await registered(service, late)
+        path = f"/v1/endorsements/{made['endorsement_id']}/rescission"
+        await call(service, STAFF, "POST", path, {"reason": "left_race", "note": "Out."}, status=201)
+        await call(service, SECOND, "POST", f"{path}/confirmation")
+        assert [await courier_of(service).deliver_due() for _ in range(2)] == [1, 0]
+        assert await log_of(service, subscriber) == [("dead", "disabled", 0, None, None)] * 2
+        assert receiver.got == []
+        await call(service, ADMIN, "POST", f"/v1/webhooks/{subscriber}/enabling")
+        assert [await courier_of(service).deliver_due() for _ in range(3)] == [1, 1, 0]
+        feed = await call(service, None, "GET", "/v1/endorsements/feed")
+        assert [Webhook(secret).verify(got.body, got.headers) for got in receiver.got] == [
+            entry["event"] for entry in feed["events"]
+        ]
+        assert await log_of(service, subscriber) == [("delivered", None, 1, 200, None)] * 2
+        assert await log_of(service, newcomer) == [("delivered", None, 1, 200, None)]
+
+
+@pytest.mark.parametrize(
+    ("status", "delivery"),
+    [("active", ("pending", None, 0, None, None)), ("disabled", ("dead", "disabled", 0, None, None))],
+)
+async def test_publishing_waits_for_who_is_being_enabled_or_disabled(
+    databases: DatabaseFactory, status: str, delivery: tuple[str, str | None, int, int | None, str | None]
+) -> None:
+    """Else what is published in that moment would stay dead with an active subscriber, or wait with a disabled one."""
+    database = await databases("endorsement")
+    async with opened(database, webhook_allow_private=True) as service, receiving() as receiver:
+        subscriber, _secret = await registered(service, receiver)
+        if status == "active":
+            await call(service, ADMIN, "POST", f"/v1/webhooks/{subscriber}/disabling")
+        decision_id = await decided(service)
+        await database.advance_clock(73 * HOUR)
+        pool = service.context.pool
+        async with pool.acquire() as connection, asyncio.timeout(20):
+            async with connection.transaction():
+                if status == "active":
+                    await publication.lock_subscriber(connection, UUID(subscriber))
+                    await publication.mark_enabled(connection, UUID(subscriber), dt.datetime.now(dt.UTC))
+                else:
+                    await publication.mark_disabled(connection, UUID(subscriber), "gone")
+                path = f"/v1/decisions/{decision_id}/announcement"
+                announcing = asyncio.create_task(call(service, SECOND, "POST", path, status=201))
+                while not announcing.done() and not await pool.fetchval(WAITING):
+                    await asyncio.sleep(0.02)
+                assert not announcing.done()
+            await announcing
+        assert (await call(service, ADMIN, "GET", f"/v1/webhooks/{subscriber}"))["status"] == status
+        assert await log_of(service, subscriber) == [delivery]
 
 
 async def test_rotated_secrets_both_verify_until_the_overlap_ends(databases: DatabaseFactory) -> None:

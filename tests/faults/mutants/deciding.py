@@ -158,14 +158,12 @@ MUTANTS = (
     Mutant(
         "rescission_skips_the_disabled",
         "A rescission does not reach those who saw the endorsement",
-        "A subscriber who was told of the endorsement and is disabled since has no delivery of its rescission.",
+        "A subscriber who is disabled when something is published has no delivery of it.",
         (
             Edit(
                 PUBLICATION,
-                "    WHERE s.status = 'active'\n"
-                "       OR EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.subscriber_id = s.id"
-                " AND d.endorsement_id = $2)\n",
-                "    WHERE s.status = 'active'\n",
+                "    FROM webhook_subscribers s\n    ORDER BY s.id FOR SHARE OF s\n",
+                "    FROM webhook_subscribers s\n    WHERE s.status = 'active'\n    ORDER BY s.id FOR SHARE OF s\n",
             ),
         ),
         (
