@@ -1,10 +1,11 @@
 """Applications in JSON: drafts, handing in, missing facts, consent to publish, and replay under other rules."""
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
+from pydantic import Field as Bounded
 
 from services.endorsement.actions import applying
 from services.endorsement.actions.actor import DECIDING, actor_of
@@ -31,12 +32,16 @@ class StartBody(Body):
     candidacy_id: UUID
 
 
+Year = Annotated[int, Bounded(ge=1, le=9999)]
+"""A year that can be kept; whether somebody can have been born in it is judged when the draft is handed in."""
+
+
 class DraftBody(Body):
     """A draft. `answers` by the program's field ids: money in whole cents, statements as a list of affirmed ids."""
 
     answers: dict[str, Any]
     application_class: str | None = None
-    birth_year: int | None = None
+    birth_year: Year | None = None
     birth_date: date | None = None
     publish_consent: bool = False
 
@@ -44,7 +49,7 @@ class DraftBody(Body):
 class FactsBody(Body):
     """A fact that the rules lacked."""
 
-    birth_year: int | None = None
+    birth_year: Year | None = None
     birth_date: date | None = None
 
 

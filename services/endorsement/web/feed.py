@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from services.endorsement.actions.publishing import state_event
 from services.endorsement.store import decisions
 from services.endorsement.store import publication as store
-from services.endorsement.web.requests import begin, program_of
+from services.endorsement.web.requests import MAX_ID, begin, program_of
 from services.endorsement.web.views import endorsement_json
 from shared.web.problems import problem
 
@@ -29,7 +29,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 @router.get("/v1/endorsements/feed", summary="Public events in order; continue with the returned cursor")
 async def feed(
     request: Request,
-    cursor: Annotated[int, Query(ge=0, description="The last cursor you have; 0 begins.")] = 0,
+    cursor: Annotated[int, Query(ge=0, le=MAX_ID, description="The last cursor you have; 0 begins.")] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Entries after `cursor` as structured CloudEvents, with `next_cursor` for the next call."""

@@ -20,6 +20,9 @@ Reviewing = Annotated[Principal, Depends(require("reviewer", "staff"))]
 Deciding = Annotated[Principal, Depends(require("staff"))]
 Administering = Annotated[Principal, Depends(require("admin"))]
 
+MAX_ID = 2**63 - 1
+"""The database's ids and cursors end there."""
+
 
 class Body(BaseModel):
     """A JSON body; a field that is not in it is refused."""

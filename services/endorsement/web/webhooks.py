@@ -1,11 +1,12 @@
 """Webhook subscribers (administrators). Pages under /webhooks, JSON under /v1/webhooks."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import Field as Bounded
 
@@ -16,7 +17,7 @@ from services.endorsement.delivery.addresses import resolve
 from services.endorsement.delivery.signing import secret_of
 from services.endorsement.store import publication as store
 from services.endorsement.store.publication import Subscriber
-from services.endorsement.web.requests import Administering, Body, begin, field_errors, form_of, page, see_other
+from services.endorsement.web.requests import MAX_ID, Administering, Body, begin, field_errors, form_of, page, see_other
 from services.endorsement.web.views import subscriber_json
 from shared.errors import Rejected
 from shared.web.fields import Field
@@ -24,6 +25,8 @@ from shared.web.sessions import Principal
 from shared.web.text import Message, _
 
 router = APIRouter(tags=["webhooks"])
+
+DELIVERY_ID = re.compile(r"[0-9]{1,18}")
 
 
 class SubscriberBody(Body):
@@ -36,7 +39,7 @@ class SubscriberBody(Body):
 class ReplayBody(Body):
     """Deliveries to send again."""
 
-    delivery_ids: tuple[int, ...] = Bounded(min_length=1, max_length=500)
+    delivery_ids: tuple[Annotated[int, Bounded(ge=1, le=MAX_ID)], ...] = Bounded(min_length=1, max_length=500)
 
 
 def _secret(request: Request, subscriber: Subscriber) -> str:
@@ -102,7 +105,10 @@ async def enable(request: Request, principal: Administering, subscriber_id: UUID
 
 @router.get("/v1/webhooks/{subscriber_id}/deliveries", summary="Delivery log, newest first")
 async def deliveries(
-    request: Request, principal: Administering, subscriber_id: UUID, before: int | None = None
+    request: Request,
+    principal: Administering,
+    subscriber_id: UUID,
+    before: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
 ) -> dict[str, Any]:
     async with begin(request) as work:
         await actor_of(work, principal, needs=ADMINISTERING)
@@ -113,7 +119,9 @@ async def deliveries(
 
 
 @router.get("/v1/webhooks/{subscriber_id}/deliveries/{delivery_id}", summary="Every try of one delivery")
-async def attempts(request: Request, principal: Administering, subscriber_id: UUID, delivery_id: int) -> dict[str, Any]:
+async def attempts(
+    request: Request, principal: Administering, subscriber_id: UUID, delivery_id: Annotated[int, Path(ge=1, le=MAX_ID)]
+) -> dict[str, Any]:
     async with begin(request) as work:
         await actor_of(work, principal, needs=ADMINISTERING)
         await store.get_subscriber(work.connection, subscriber_id)
@@ -177,7 +185,7 @@ async def act_post(request: Request, principal: Administering, subscriber_id: UU
             await subscribing.disable(work, principal, subscriber_id)
         elif act == "enable":
             await subscribing.enable(work, principal, subscriber_id)
-        elif act == "replay" and str(form.get("delivery_id", "")).isdigit():
+        elif act == "replay" and DELIVERY_ID.fullmatch(str(form.get("delivery_id", ""))):
             await subscribing.replay(work, principal, subscriber_id, [int(form["delivery_id"])])
         else:
             raise Rejected("unknown_act", _("There is no such act. Reload the page and use its buttons."), status=404)

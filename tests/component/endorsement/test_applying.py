@@ -75,6 +75,32 @@ async def test_amount_past_all_bounds_is_kept_in_the_draft(databases: DatabaseFa
         assert await refused(service, CANDIDATE, "POST", f"{path}/submission") == (422, "incomplete")
 
 
+async def test_year_past_all_bounds_is_refused_and_the_draft_stays(databases: DatabaseFactory) -> None:
+    async with opened(await databases("endorsement")) as service:
+        application_id = await drafted(service, await confirmed(service))
+        path = f"/v1/applications/{application_id}"
+        async with client_of(service, CANDIDATE) as client:
+            for year in (3_000_000_000, 10**30, 0, -1):
+                for method, target, body in (
+                    ("PUT", path, {"answers": {}, "birth_year": year}),
+                    ("POST", f"{path}/facts", {"birth_year": year}),
+                ):
+                    answer = await client.request(method, target, json=body)
+                    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+                    assert [error["field"] for error in answer.json()["errors"]] == ["birth_year"]
+        kept = await call(service, CANDIDATE, "GET", path)
+        assert (kept["answers"], kept["birth_year"]) == (ANSWERS, 1995)
+
+
+async def test_year_that_nobody_was_born_in_is_kept_in_a_draft(databases: DatabaseFactory) -> None:
+    """And refused, with the rest kept, when it is handed in."""
+    async with opened(await databases("endorsement")) as service:
+        application_id = await drafted(service, await confirmed(service), birth_year=9999)
+        path = f"/v1/applications/{application_id}"
+        assert (await call(service, CANDIDATE, "GET", path))["birth_year"] == 9999
+        assert await refused(service, CANDIDATE, "POST", f"{path}/submission") == (422, "incomplete")
+
+
 async def test_beginning_twice_finds_the_same_draft(databases: DatabaseFactory) -> None:
     async with opened(await databases("endorsement")) as service:
         body = {"candidacy_id": str(await confirmed(service))}

@@ -12,7 +12,7 @@ from services.endorsement.web.feed import ATOM, safe_cell
 from shared.events.endorsement import Endorsed, EndorsementState
 from shared.service import Service
 from shared.web.sessions import Principal
-from tests.component.endorsement.scenes import SECOND, STAFF, announced, call, decided, opened
+from tests.component.endorsement.scenes import SECOND, STAFF, announced, call, decided, opened, refused
 from tests.conftest import DatabaseFactory
 from tests.harness import client_of, outbox_events
 
@@ -81,6 +81,13 @@ async def test_cursor_before_the_retention_points_to_the_snapshot(databases: Dat
         assert [row["endorsement_id"] for row in snapshot["endorsements"]] == [made["endorsement_id"]]
         after = await call(service, None, "GET", f"/v1/endorsements/feed?cursor={snapshot['cursor']}")
         assert after == {"events": [], "next_cursor": 1, "more": False}
+
+
+async def test_cursor_past_all_bounds_is_refused(databases: DatabaseFactory) -> None:
+    async with opened(await databases("endorsement")) as service:
+        feed = "/v1/endorsements/feed?cursor="
+        assert (await call(service, None, "GET", f"{feed}{2**63 - 1}"))["next_cursor"] == 0
+        assert await refused(service, None, "GET", f"{feed}{2**63}") == (422, "invalid")
 
 
 async def test_snapshot_equals_the_compacted_topic(databases: DatabaseFactory) -> None:

@@ -26,7 +26,7 @@ from tests.component.endorsement.scenes import (
     refused,
 )
 from tests.conftest import DatabaseFactory
-from tests.harness import Database
+from tests.harness import Database, client_of
 
 HOUR = dt.timedelta(hours=1)
 WAITING = """
@@ -409,6 +409,28 @@ async def test_webhooks_are_for_administrators(databases: DatabaseFactory) -> No
     async with opened(await databases("endorsement")) as service:
         for somebody in (STAFF, Principal(UUID(int=1))):
             assert await refused(service, somebody, "GET", "/v1/webhooks") == (403, "forbidden")
+
+
+async def test_delivery_number_past_all_bounds_is_refused(databases: DatabaseFactory) -> None:
+    database = await databases("endorsement")
+    async with opened(database, webhook_allow_private=True) as service, receiving() as receiver:
+        subscriber, _secret = await registered(service, receiver)
+        path = f"/v1/webhooks/{subscriber}"
+        for number in (2**63, -(2**63) - 1, 10**30):
+            for log in (f"{path}/deliveries?before={number}", f"{path}/deliveries/{number}"):
+                assert await refused(service, ADMIN, "GET", log) == (422, "invalid")
+            body = {"delivery_ids": [1, number]}
+            assert await refused(service, ADMIN, "POST", f"{path}/replay", body) == (422, "invalid")
+        last = 2**63 - 1
+        assert await call(service, ADMIN, "GET", f"{path}/deliveries?before={last}") == {"deliveries": []}
+        assert (await call(service, ADMIN, "GET", f"{path}/deliveries/{last}"))["attempts"] == []
+        assert await call(service, ADMIN, "POST", f"{path}/replay", {"delivery_ids": [last]}) == {"replayed": 0}
+        async with client_of(service, ADMIN, Accept="text/html") as client:
+            for typed in ("²", "-1", "", "9" * 30, "9" * 5000):
+                answer = await client.post(f"/webhooks/{subscriber}/replay", data={"delivery_id": typed})
+                assert answer.status_code == 404
+            answer = await client.post(f"/webhooks/{subscriber}/replay", data={"delivery_id": "9" * 18})
+            assert answer.status_code == 303
 
 
 async def test_body_is_the_structured_event_and_no_person(databases: DatabaseFactory) -> None:
