@@ -17,14 +17,15 @@ MAX_CENTS = 10**12
 MAX_NUMBER = 10**9
 MAX_DIGITS = 20
 """Of an amount as it is typed: more than `MAX_CENTS` has, and so few that reckoning with them is exact and quick."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Lone surrogates, which JSON can write, are no characters: like NUL they can't be stored.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def read_typed(field: ApplicationField, typed: object) -> tuple[Any, Message | None]:
     """An answer as it is stored, and what is wrong with it.
 
-    A form types dollars, a program sends whole cents as a number. What does not parse is stored as it was typed, so
-    that a draft shows it again.
+    A form types dollars, a program sends whole cents as a number. What does not parse is stored as it was typed, less
+    the control characters, so that a draft shows it again.
     """
     if field.kind == "statements":
         known = [statement.id for statement in field.statements]
@@ -33,10 +34,10 @@ def read_typed(field: ApplicationField, typed: object) -> tuple[Any, Message | N
         return [item for item in known if item in ticked], _("Affirm only what is listed.") if unknown else None
     if typed is None or typed == "":
         return None, None
-    if field.kind == "money":
-        return _money(typed)
-    if field.kind == "whole_number":
-        return _whole(typed)
+    if field.kind in ("money", "whole_number"):
+        clean = _CONTROL.sub("", typed) if isinstance(typed, str) else typed
+        answer, error = _money(clean) if field.kind == "money" else _whole(clean)
+        return answer, error or (_("Remove the control characters.") if clean != typed else None)
     text = str(typed).replace("\r\n", "\n").strip()
     if _CONTROL.search(text):
         return _CONTROL.sub("", text), _("Remove the control characters.")

@@ -29,6 +29,8 @@ from tests.component.endorsement.scenes import (
 from tests.conftest import DatabaseFactory
 from tests.harness import PROGRAM_2017, client_of, deliver, take_outbox
 
+JSON = {"Content-Type": "application/json"}
+
 
 async def test_applying_before_the_filing_is_confirmed_is_refused(databases: DatabaseFactory) -> None:
     async with opened(await databases("endorsement")) as service:
@@ -73,6 +75,25 @@ async def test_amount_past_all_bounds_is_kept_in_the_draft(databases: DatabaseFa
         assert "Enter an amount in dollars, like 12,500 or 950.50." in page.text
         assert (await call(service, CANDIDATE, "GET", path))["answers"] == kept
         assert await refused(service, CANDIDATE, "POST", f"{path}/submission") == (422, "incomplete")
+
+
+async def test_unseen_characters_are_left_out_of_a_draft(databases: DatabaseFactory) -> None:
+    """Those that the database can't hold would else keep the whole draft from being saved."""
+    async with opened(await databases("endorsement")) as service:
+        application_id = await drafted(service, await confirmed(service))
+        path = f"/v1/applications/{application_id}"
+        typed = {"plan": "Do\x00ors", "budget_cents": "\x00much", "win_number": "\x00", "vision": "Side\ud800walks"}
+        async with client_of(service, CANDIDATE) as client:
+            answer = await client.put(path, content=json.dumps({"answers": typed}), headers=JSON)
+        assert answer.status_code == 200, answer.text
+        kept = answer.json()["answers"]
+        assert [kept[name] for name in typed] == ["Doors", "much", "", "Sidewalks"]
+        form = {"plan": "Do\x00ors", "budget_cents": "\x0012", "win_number": "4\x00"}
+        async with client_of(service, CANDIDATE, Accept="text/html") as client:
+            page = await client.post(f"/applications/{application_id}", data=form)
+        assert page.status_code == 422
+        kept = (await call(service, CANDIDATE, "GET", path))["answers"]
+        assert [kept[name] for name in form] == ["Doors", 1200, 4]
 
 
 async def test_year_past_all_bounds_is_refused_and_the_draft_stays(databases: DatabaseFactory) -> None:

@@ -12,7 +12,10 @@ AMOUNT = "Enter an amount in dollars, like 12,500 or 950.50."
 
 
 def field(kind: str) -> ApplicationField:
-    return ApplicationField.model_validate({"id": "it", "kind": kind, "label": {"en": "It"}, "required": True})
+    written = {"max_length": 100} if kind == "short_text" else {}
+    return ApplicationField.model_validate(
+        {"id": "it", "kind": kind, "label": {"en": "It"}, "required": True} | written
+    )
 
 
 def read(kind: str, typed: object) -> tuple[Any, str | None]:
@@ -66,6 +69,23 @@ def test_amount_that_is_none_is_kept_as_typed_at_once(typed: str) -> None:
     began = time.process_time()
     assert read("money", typed) == (typed, AMOUNT)
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "answer", "error"),
+    [
+        ("money", "12\x0034", 123_400, "Remove the control characters."),
+        ("money", "much\x00", "much", AMOUNT),
+        ("money", "\x00", "", AMOUNT),
+        ("whole_number", "42\x0000", 4200, "Remove the control characters."),
+        ("whole_number", "\x1bmany", "many", "Enter a whole number, like 4200."),
+        ("short_text", "a\x00b", "ab", "Remove the control characters."),
+        ("short_text", "a\ud800b", "ab", "Remove the control characters."),
+        ("money", "\ud8005", 500, "Remove the control characters."),
+    ],
+)
+def test_what_the_database_has_no_room_for_is_left_out(kind: str, typed: str, answer: object, error: str) -> None:
+    assert read(kind, typed) == (answer, error)
 
 
 @pytest.mark.parametrize(
