@@ -122,7 +122,10 @@ async def on_contact_suppressed(work: Work, events: Sequence[Received]) -> None:
 
 
 async def on_contact_restored(work: Work, events: Sequence[Received]) -> None:
-    """A stop was taken back: consent is recorded anew, in the words in force. Safe to repeat, as above."""
+    """A stop was taken back: a consent that was given before is recorded anew, in the words in force.
+
+    Who never consented, or took it back on their own page since, gets none. Safe to repeat, as above.
+    """
     current = await _people(work, events)
     for received in events:
         event = received.event
@@ -131,7 +134,7 @@ async def on_contact_restored(work: Work, events: Sequence[Received]) -> None:
         if person is None:
             raise TryAgain("The person of a restored contact is not known here yet.")
         with work.because_of(received):
-            await actions.restore(work, person, event.channel, event.reason)
+            await actions.restore(work, person, event.channel, event.reason, received.time)
 
 
 async def _people(work: Work, events: Iterable[Received]) -> dict[UUID, UUID]:

@@ -54,7 +54,7 @@ class ContactSuppressed(Event):
 
 
 class ContactRestored(Event):
-    """A person took a stop back (START, or the preference page). Read by signup (grants again)."""
+    """A person took a stop back (START, or the preference page). Read by signup (grants again what the stop took)."""
 
     type: ClassVar[str] = "notifications.contact_restored.v1"
     topic: ClassVar[Topic] = NOTIFICATIONS_MESSAGES

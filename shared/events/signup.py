@@ -78,7 +78,11 @@ class ProfileChanged(Event):
 
 
 class ConsentChanged(Event):
-    """A person granted or withdrew consent for one channel. Emitted by signup; read by notifications."""
+    """A person granted or withdrew consent for one channel. Emitted by signup; read by notifications.
+
+    A grant with the reason `preference` was said on the person's own page, and lifts what they had stopped before. One
+    with `start` or `restored` follows from a stop that was taken back, and lifts nothing.
+    """
 
     type: ClassVar[str] = "signup.consent_changed.v1"
     topic: ClassVar[Topic] = SIGNUP_PEOPLE

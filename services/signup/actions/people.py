@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
 from services.signup.actions import links
@@ -128,9 +129,23 @@ async def suppress(work: Work, person_id: UUID, channel: str, reason: str) -> bo
     return await _withdraw(work, person_id, [channel], reason, None)
 
 
-async def restore(work: Work, person: Mapping[str, Any], channel: Channel, reason: str) -> bool:
-    """A stop was taken back: the consent is given again."""
-    return await _grant(work, person, channel, reason, None)
+async def restore(
+    work: Work, person: Mapping[str, Any], channel: Channel, reason: Literal["start", "preference"], at: datetime
+) -> bool:
+    """A stop was taken back at `at`: the consent that was taken back before is given again, never one not given.
+
+    The record's reason is `start`, or `restored`: `preference` is what people say on their own page here, and
+    notifications takes that one as a word on stops.
+    """
+    for state in await store.get_consent_states(work.connection, person["id"]):
+        if (state["channel"], state["legal_body"]) != (channel, person["legal_body"]) or state["granted"]:
+            continue
+        # START speaks for a number, which others may share, and a stop's end may have been overtaken: neither undoes
+        # what the person took back on their own page.
+        if state["page"] is not None and (reason == "start" or state["changed_at"] >= at):
+            return False
+        return await _grant(work, person, channel, "restored" if reason == "preference" else reason, None)
+    return False
 
 
 async def _grant(work: Work, person: Mapping[str, Any], channel: Channel, reason: str, page: str | None) -> bool:

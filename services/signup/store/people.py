@@ -102,7 +102,7 @@ SET_CONSENT = """
 """
 GET_CONSENT_STATES = """
     SELECT consent_states.channel, consent_states.legal_body, consent_states.granted, wording_id, wording_version,
-           changed_at
+           consents.reason, consents.page, changed_at
     FROM consent_states JOIN consents ON consents.id = consent_id
     WHERE consent_states.person_id = $1 ORDER BY channel, legal_body
 """

@@ -141,6 +141,7 @@ async def page(request: Request, principal: SignedIn) -> Response:
     program, language = program_of(request), language_of(request, principal)
     step = found.next_step
     states = {row["channel"]: row["granted"] for row in found.consent_states if row["granted"]}
+    stopped = {row["channel"] for row in found.consent_states if not row["granted"] and row["reason"] == "stop"}
     zone = found.person["time_zone"] or program.organization.time_zone
     return pages_of(request).response(
         request,
@@ -159,6 +160,7 @@ async def page(request: Request, principal: SignedIn) -> Response:
                 "channel": channel,
                 "label": label,
                 "granted": states.get(channel, False),
+                "stopped_by_text": channel in stopped,
                 "text": _wording(program, found.person["legal_body"], channel),
             }
             for channel, label in CHANNEL_LABELS.items()

@@ -45,6 +45,7 @@ CONSENT_REASONS: dict[str, Message] = {
     "form": _("ticked on a form"),
     "unsubscribed": _("by a mail’s link"),
     "preference": _("by their own choice"),
+    "restored": _("took a stop back"),
     "stop": _("replied STOP"),
     "start": _("replied START"),
     "bounce": _("the address does not work"),

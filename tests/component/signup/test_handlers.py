@@ -1,9 +1,11 @@
 """Events in: the journey, repeated and out of order, and consent that was stopped and restored elsewhere."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from services.signup.handlers import ROUTES
 from shared.events import Event
@@ -125,3 +127,89 @@ async def test_completed_call_moves_the_stage_and_an_older_step_does_not(
     await deliver(service, events[9])
     await deliver(service, events[1])
     assert await service.context.pool.fetchval("SELECT stage FROM people") == "filed"
+
+
+RESTORED = [(reason, channel) for reason in ("start", "preference") for channel in ("sms", "email")]
+
+
+@pytest.mark.parametrize(("reason", "channel"), RESTORED)
+async def test_stop_taken_back_gives_no_consent_that_never_was(
+    service: Service, client: httpx.AsyncClient, reason: Any, channel: Any
+) -> None:
+    """Somebody with a number who left the boxes unticked."""
+    person = await confirmed_person(service, client, phone="(512) 555-0100")
+    await take_outbox(service)
+    await deliver(
+        service,
+        n.ContactSuppressed(person_id=person, channel=channel, reason="preference"),
+        n.ContactRestored(person_id=person, channel=channel, reason=reason),
+    )
+    assert await take_outbox(service) == []
+    assert await service.context.pool.fetchval("SELECT count(*) FROM consents") == 0
+
+
+@pytest.mark.parametrize(("reason", "channel"), RESTORED)
+async def test_stop_taken_back_gives_the_consent_again_that_the_stop_took(
+    service: Service, client: httpx.AsyncClient, reason: Any, channel: Any
+) -> None:
+    other = "email" if channel == "sms" else "sms"
+    person = await confirmed_person(service, client, phone="(512) 555-0100", consents=[{"channel": channel}])
+    await take_outbox(service)
+    await deliver(
+        service,
+        n.ContactSuppressed(person_id=person, channel=channel, reason="preference"),
+        n.ContactRestored(person_id=person, channel=other, reason=reason),
+        n.ContactRestored(person_id=person, channel=channel, reason=reason),
+        n.ContactRestored(person_id=person, channel=channel, reason=reason),
+    )
+    assert [(c.channel, c.granted, c.reason) for c in await take_outbox(service) if isinstance(c, ConsentChanged)] == [
+        (channel, False, "preference"), (channel, True, "start" if reason == "start" else "restored"),
+    ]  # fmt: skip
+
+
+async def say(service: Service, person: UUID, *, granted: bool) -> None:
+    """What the person says about e-mail on their own page."""
+    async with client_of(service, Principal(person)) as own:
+        answer = await own.post("/v1/me/consents", json={"channel": "email", "granted": granted})
+        assert answer.status_code == 200
+
+
+async def test_own_page_says_how_a_stop_by_text_is_taken_back(service: Service, client: httpx.AsyncClient) -> None:
+    person = await confirmed_person(service, client, phone="(512) 555-0100", consents=[{"channel": "sms"}])
+    said = []
+    async with client_of(service, Principal(person)) as own:
+        for event in (
+            n.ContactSuppressed(person_id=person, channel="sms", reason="stop"),
+            n.ContactRestored(person_id=person, channel="sms", reason="start"),
+            n.ContactSuppressed(person_id=person, channel="sms", reason="preference"),
+        ):
+            await deliver(service, event)
+            page = await own.get("/me", headers={"Accept": "text/html"})
+            said.append("text START from it" in page.text)
+    assert said == [True, False, False]
+
+
+async def test_start_does_not_undo_what_somebody_took_back_on_their_own_page(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    """The number's START is another person's word where a household shares it; the page's choice is their own."""
+    person = await confirmed_person(service, client, consents=[{"channel": "email"}])
+    await say(service, person, granted=False)
+    await take_outbox(service)
+    await deliver(service, n.ContactRestored(person_id=person, channel="email", reason="start"))
+    assert await take_outbox(service) == []
+    await deliver(service, n.ContactRestored(person_id=person, channel="email", reason="preference"))
+    assert [(c.granted, c.reason) for c in await take_outbox(service) if isinstance(c, ConsentChanged)] == [
+        (True, "restored")
+    ]
+
+
+async def test_stop_taken_back_before_the_own_page_said_no_gives_nothing(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    person = await confirmed_person(service, client, consents=[{"channel": "email"}])
+    late = await as_records(service, [n.ContactRestored(person_id=person, channel="email", reason="preference")], None)
+    await say(service, person, granted=False)
+    await take_outbox(service)
+    assert await service._inbox.take(late, cluster_id=CLUSTER) == 1
+    assert await take_outbox(service) == []
