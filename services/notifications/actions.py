@@ -1,5 +1,6 @@
 """Stopping and restarting channels, and what an operator decides about an unknown message."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
@@ -48,14 +49,33 @@ async def restore(
     work: Work, *, channel: Channel, reason: Literal["start", "preference"], person_ids: Sequence[UUID],
     hashes: Sequence[bytes],
 ) -> bool:  # fmt: skip
-    """Take back what these people said; false when there was nothing. Bounces and complaints stay."""
-    await work.connection.execute(people.TAKE_LOCK, people.SUPPRESSION_LOCK)
-    lifted = await people.lift_suppressions(work.connection, channel, person_ids, hashes, work.now)
-    if lifted:
+    """Take back what these people said; false when there was nothing. Bounces and complaints stay.
+
+    So does a number's STOP, but for START. Signup is told of whom something was lifted for: a number's own rows are
+    nobody's in particular.
+    """
+    lifted = await people.lift_suppressions(
+        work.connection, channel, person_ids, hashes, said_at=work.now, by_text=reason == "start", now=work.now
+    )
+    restored = sorted({person_id for person_id in lifted if person_id is not None})
+    work.emit(*(events.ContactRestored(person_id=person_id, channel=channel, reason=reason) for person_id in restored))
+    return bool(lifted)
+
+
+async def heed_yes(work: Work, person_id: UUID, channel: Channel, said_at: dt.datetime) -> None:
+    """Somebody said yes to a channel on their own page, at signup: what they had stopped before comes again.
+
+    Signup has the consent already, so nothing is emitted; only where a stop was said again after the yes, which
+    signup was told of when it was first said, it is told once more.
+    """
+    ids = list({person_id, (await resolve(work.connection, [person_id]))[person_id]})
+    hashes = [contact_hash for each in ids for contact_hash in await hashes_of(work, each)]
+    await people.lift_suppressions(work.connection, channel, ids, hashes, said_at=said_at, by_text=False, now=work.now)
+    reason = await people.find_said_again(work.connection, channel, ids, said_at)
+    if reason is not None:
         work.emit(
-            *(events.ContactRestored(person_id=person_id, channel=channel, reason=reason) for person_id in person_ids)
+            events.ContactSuppressed.model_validate({"person_id": person_id, "channel": channel, "reason": reason})
         )
-    return lifted
 
 
 async def hashes_of(work: Work, person_id: UUID) -> list[bytes]:

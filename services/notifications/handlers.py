@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from functools import cache, partial
 
+from services.notifications import actions
 from services.notifications.domain.plan import PLAN, TEMPLATES_WITH_TEXT, plan
 from services.notifications.store import messages, people
 from shared.events import signup
@@ -54,13 +55,22 @@ def _manners(
 
 
 async def on_consent_changed(work: Work, events: Sequence[Received]) -> None:
-    """Take over the newest word on each person and channel, by the sequence of the person's events."""
+    """Take over the newest word on each person and channel, by the sequence of the person's events.
+
+    A yes that somebody said on their own page also lifts what they had stopped until then. A repeat is safe: a stop
+    that was said later stays, whenever the yes arrives; a yes that follows from a stop taken back here is none.
+    """
     rows = []
     for received in events:
         event = received.event
         assert isinstance(event, signup.ConsentChanged)
         rows.append((event.person_id, event.channel, event.granted, received.sequence))
     await people.merge_consents(work.connection, rows)
+    for received in events:
+        event = received.event
+        if isinstance(event, signup.ConsentChanged) and event.granted and event.reason == "preference":
+            with work.because_of(received):
+                await actions.heed_yes(work, event.person_id, event.channel, received.time)
 
 
 ROUTES: Routes = {**dict.fromkeys(PLAN, on_planned), signup.ConsentChanged: on_consent_changed}

@@ -20,19 +20,34 @@ GET_SUPPRESSIONS = """
     SELECT channel, scope, reason, person_id, contact_hash FROM suppressions
     WHERE lifted_at IS NULL AND (person_id = ANY($1::uuid[]) OR contact_hash = ANY($2::bytea[]))
 """
+# By reason too: each ends by its own rule, so that a STOP outlives a choice on a page that was made before it.
 INSERT_SUPPRESSION = """
     INSERT INTO suppressions (channel, scope, reason, person_id, contact_hash, since)
     SELECT $1, $2, $3, $4, $5, $6
-    WHERE NOT EXISTS (SELECT 1 FROM suppressions WHERE channel = $1 AND scope = $2 AND lifted_at IS NULL
+    WHERE NOT EXISTS (SELECT 1 FROM suppressions
+                      WHERE channel = $1 AND scope = $2 AND reason = $3 AND lifted_at IS NULL
                         AND person_id IS NOT DISTINCT FROM $4 AND contact_hash IS NOT DISTINCT FROM $5)
     RETURNING id
 """
-# What the person may take back: their own word, never a bounce or a complaint.
+# Served by suppressions_person_id_idx and suppressions_contact_hash_idx; a row has one of the two.
+SAY_AGAIN = """
+    UPDATE suppressions SET said_again_at = $6
+    WHERE channel = $1 AND scope = $2 AND reason = $3 AND lifted_at IS NULL AND (person_id = $4 OR contact_hash = $5)
+"""
+# What the person may take back: their own word, if it is older than what they say now ($4); never a bounce or a
+# complaint. A number's STOP ends by START ($6), which is said from the number too. Served as above.
 LIFT_SUPPRESSIONS = """
-    UPDATE suppressions SET lifted_at = $4
+    UPDATE suppressions SET lifted_at = $5
     WHERE channel = $1 AND lifted_at IS NULL AND reason IN ('unsubscribed', 'stop', 'preference')
-      AND (person_id = ANY($2::uuid[]) OR contact_hash = ANY($3::bytea[]))
-    RETURNING id
+      AND coalesce(said_again_at, since) <= $4
+      AND (person_id = ANY($2::uuid[]) OR (contact_hash = ANY($3::bytea[]) AND (reason <> 'stop' OR $6)))
+    RETURNING person_id
+"""
+# Stops that held when somebody said yes, and were said again since. Served by suppressions_person_id_idx.
+FIND_SAID_AGAIN = """
+    SELECT reason FROM suppressions
+    WHERE channel = $1 AND person_id = ANY($2::uuid[]) AND lifted_at IS NULL AND since <= $3 AND said_again_at > $3
+    ORDER BY said_again_at DESC LIMIT 1
 """
 MERGE_CONSENTS = """
     INSERT INTO consents (person_id, channel, granted, sequence)
@@ -86,17 +101,34 @@ async def insert_suppression(
     connection: Connection, *, channel: str, scope: str, reason: str, person_id: UUID | None,
     contact_hash: bytes | None, now: dt.datetime,
 ) -> bool:  # fmt: skip
-    """Suppress, by person and by contact; false when that already held."""
+    """Suppress a person or a contact; false when that already held, which then counts as said again."""
     await connection.execute(TAKE_LOCK, SUPPRESSION_LOCK)
-    done = await connection.fetchval(INSERT_SUPPRESSION, channel, scope, reason, person_id, contact_hash, now)
+    values = (channel, scope, reason, person_id, contact_hash, now)
+    done = await connection.fetchval(INSERT_SUPPRESSION, *values)
+    if done is None:
+        await connection.execute(SAY_AGAIN, *values)
     return done is not None
 
 
 async def lift_suppressions(
-    connection: Connection, channel: str, person_ids: Sequence[UUID], hashes: Sequence[bytes], now: dt.datetime
-) -> bool:
-    """Take back what the person said; true when something was lifted."""
-    return bool(await connection.fetch(LIFT_SUPPRESSIONS, channel, list(person_ids), list(hashes), now))
+    connection: Connection, channel: str, person_ids: Sequence[UUID], hashes: Sequence[bytes], *,
+    said_at: dt.datetime, by_text: bool, now: dt.datetime,
+) -> list[UUID | None]:  # fmt: skip
+    """Take back what was said until `said_at`; whose each lifted row was, None for a contact's.
+
+    A number's STOP is lifted only `by_text`.
+    """
+    await connection.execute(TAKE_LOCK, SUPPRESSION_LOCK)
+    rows = await connection.fetch(LIFT_SUPPRESSIONS, channel, list(person_ids), list(hashes), said_at, now, by_text)
+    return [row["person_id"] for row in rows]
+
+
+async def find_said_again(
+    connection: Connection, channel: str, person_ids: Sequence[UUID], said_at: dt.datetime
+) -> str | None:
+    """The reason of a stop that held at `said_at` and was said again since; None without one."""
+    reason: str | None = await connection.fetchval(FIND_SAID_AGAIN, channel, list(person_ids), said_at)
+    return reason
 
 
 async def merge_consents(connection: Connection, rows: Iterable[tuple[UUID, str, bool, int]]) -> None:

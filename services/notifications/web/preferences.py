@@ -40,6 +40,7 @@ class Held(BaseModel):
     sms: SmsChoice
     email_undeliverable: bool
     sms_undeliverable: bool
+    sms_stopped_by_text: bool = Field(description="STOP came from a number of theirs: text START from it, no page can")
 
 
 def _message_id(request: Request, purpose: Purpose, token: str) -> UUID:
@@ -152,10 +153,13 @@ async def _held(work: Work, person_id: UUID, hashes: list[bytes]) -> Preferences
 
 
 async def _choose(work: Work, person_id: UUID, hashes: list[bytes], choice: Choice) -> Preferences:
-    """Put a choice into effect. Taking a stop back lifts it first; then what is chosen is set."""
+    """Put a choice into effect. Taking a stop back lifts it first; then what is chosen is set.
+
+    A stop that holds already is said again, so that an earlier yes that is still on its way does not lift it.
+    """
     now = await _held(work, person_id, hashes)
     contacts = {"person_ids": [person_id], "hashes": hashes}
-    if choice.email is not None and choice.email != now.email:
+    if choice.email is not None:
         loosens = (choice.email, now.email) in {
             ("everything", "taking_part"), ("everything", "nothing"), ("taking_part", "nothing"),
         }  # fmt: skip
@@ -164,11 +168,10 @@ async def _choose(work: Work, person_id: UUID, hashes: list[bytes], choice: Choi
         if choice.email != "everything":
             scope: Any = "bulk" if choice.email == "taking_part" else "all"
             await actions.suppress(work, channel="email", scope=scope, reason="preference", **contacts)  # type: ignore[arg-type]
-    if choice.sms is not None and choice.sms != now.sms:
-        if choice.sms == "off":
-            await actions.suppress(work, channel="sms", scope="all", reason="preference", **contacts)  # type: ignore[arg-type]
-        else:
-            await actions.restore(work, channel="sms", reason="preference", **contacts)  # type: ignore[arg-type]
+    if choice.sms == "off":
+        await actions.suppress(work, channel="sms", scope="all", reason="preference", **contacts)  # type: ignore[arg-type]
+    elif choice.sms == "on" and now.sms == "off":
+        await actions.restore(work, channel="sms", reason="preference", **contacts)  # type: ignore[arg-type]
     return await _held(work, person_id, hashes)
 
 
@@ -210,6 +213,8 @@ def _form(request: Request, held: Preferences, action: str, *, saved: bool = Fal
         submit_label=_("Save"),
         saved=saved,
         undeliverable=held.email_undeliverable,
+        stopped_by_text=held.sms_stopped_by_text,
+        texts_from=request.app.state.settings.sms_sender,
     )
 
 

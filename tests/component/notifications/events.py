@@ -29,15 +29,15 @@ def confirmed(person_id: UUID) -> signup.PersonConfirmed:
     return signup.PersonConfirmed(person_id=person_id, signup_id=uuid4(), roles=("prospect",), language="en")
 
 
-def consent(person_id: UUID, channel: Any, *, granted: bool) -> signup.ConsentChanged:
-    """A grant or its withdrawal."""
+def consent(person_id: UUID, channel: Any, *, granted: bool, reason: str = "form") -> signup.ConsentChanged:
+    """A grant or its withdrawal; `preference` is what the person says on their own page."""
     return signup.ConsentChanged(
         person_id=person_id,
         channel=channel,
         granted=granted,
         wording_version="2025.1",
         legal_body="education",
-        reason="form",
+        reason=reason,
     )
 
 

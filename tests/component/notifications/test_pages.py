@@ -10,7 +10,7 @@ from shared.events import notifications
 from shared.web.sessions import Principal
 from tests.component.notifications.conftest import Station
 from tests.component.notifications.events import confirmed, consent, invited, signed_up
-from tests.harness import client_of, deliver, take_outbox
+from tests.harness import CLUSTER, as_records, client_of, deliver, take_outbox
 from tests.unit.notifications.samples import contact
 
 STAFF = Principal(person_id=uuid4(), account_id=uuid4(), roles=frozenset({"staff"}))
@@ -117,6 +117,7 @@ async def test_preferences_are_chosen_and_taken_back(station: Station) -> None:
         held = await client.put(f"/v1/messages{paths['preferences']}", json={"email": "taking_part"})
     assert held.json() == {
         "email": "taking_part", "sms": "off", "email_undeliverable": False, "sms_undeliverable": False,
+        "sms_stopped_by_text": False,
     }  # fmt: skip
     assert await states_of(station, person, invited, confirmed) == [("bulk", "dropped"), ("transactional", "accepted")]
 
@@ -156,6 +157,106 @@ async def test_bounce_is_not_taken_back_by_the_preference_page(station: Station)
     assert await station.database.fetch(
         "SELECT state FROM messages WHERE person_id = $1 ORDER BY id DESC LIMIT 1", person
     ) == [("dropped",)]
+
+
+def yes(channel: str) -> Any:
+    """What the person says on their own page at signup."""
+    return lambda person: consent(person, channel, granted=True, reason="preference")
+
+
+@pytest.mark.parametrize("stopped", ["unsubscribed", "chosen"])
+async def test_yes_on_the_own_page_lifts_what_the_person_stopped(station: Station, stopped: str) -> None:
+    person, _message, paths = await sent(station, confirmed)
+    async with client_of(station.service) as client:
+        if stopped == "unsubscribed":
+            await client.post(f"/v1/messages{paths['unsubscribe']}")
+        else:
+            await client.put(f"/v1/messages{paths['preferences']}", json={"email": "nothing", "sms": "off"})
+    await take_outbox(station.service)
+    assert await states_of(station, person, invited) == [("bulk", "dropped")]
+    await take_outbox(station.service)
+    await deliver(station.service, yes("email")(person))
+    # Signup has the consent already.
+    assert await take_outbox(station.service) == []
+    assert await states_of(station, person, invited, confirmed) == [
+        ("bulk", "accepted"), ("bulk", "dropped"), ("transactional", "accepted"),
+    ]  # fmt: skip
+    async with client_of(station.service) as client:
+        held = (await client.get(f"/v1/messages{paths['preferences']}")).json()
+    assert (held["email"], held["sms"]) == ("everything", "on" if stopped == "unsubscribed" else "off")
+
+
+@pytest.mark.parametrize("reason", ["form", "start", "restored"])
+async def test_consent_that_is_no_word_of_the_own_page_lifts_nothing(station: Station, reason: str) -> None:
+    person, _message, paths = await sent(station, invited)
+    async with client_of(station.service) as client:
+        await client.post(paths["unsubscribe"])
+    assert await states_of(
+        station, person, lambda person: consent(person, "email", granted=True, reason=reason), invited
+    ) == [("bulk", "dropped")]  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", ["bounced", "complained"])
+async def test_yes_on_the_own_page_lifts_no_bounce_and_no_complaint(station: Station, outcome: str) -> None:
+    person, message, paths = await sent(station, invited)
+    async with client_of(station.service) as client:
+        await client.put(f"/v1/messages{paths['preferences']}", json={"email": "nothing"})
+        answer = await client.post(
+            "/mail/receipts",
+            json={"message_id": str(message), "outcome": outcome},
+            headers={"X-Receipt-Token": "receipts-of-tests"},
+        )
+    assert answer.status_code == 200
+    assert await states_of(station, person, yes("email"), invited) == [("bulk", "dropped")]
+
+
+async def test_yes_that_comes_after_a_later_stop_lifts_nothing(station: Station) -> None:
+    person, _message, paths = await sent(station, invited)
+    late = await as_records(station.service, [yes("email")(person)])
+    async with client_of(station.service) as client:
+        await client.post(paths["unsubscribe"])
+    await take_outbox(station.service)
+    assert await station.service._inbox.take(late, cluster_id=CLUSTER) == 1
+    assert await take_outbox(station.service) == []
+    assert await states_of(station, person, invited) == [("bulk", "dropped")]
+
+
+@pytest.mark.parametrize("again", ["unsubscribed", "chosen"])
+async def test_yes_between_two_stops_lifts_neither_and_signup_is_told(station: Station, again: str) -> None:
+    """The second stop finds the first in place, the yes is still on its way: the last word is the stop."""
+    person, _message, paths = await sent(station, invited)
+    async with client_of(station.service) as client:
+
+        async def stop() -> None:
+            if again == "unsubscribed":
+                assert (await client.post(paths["unsubscribe"])).status_code == 200
+            else:
+                answer = await client.put(f"/v1/messages{paths['preferences']}", json={"email": "taking_part"})
+                assert answer.status_code == 200
+
+        await stop()
+        late = await as_records(station.service, [yes("email")(person)])
+        await stop()
+    await take_outbox(station.service)
+    await station.service._inbox.take(late, cluster_id=CLUSTER)
+    (event,) = await take_outbox(station.service)
+    assert event == notifications.ContactSuppressed(
+        person_id=person, channel="email", reason="unsubscribed" if again == "unsubscribed" else "preference"
+    )
+    assert await states_of(station, person, invited) == [("bulk", "dropped")]
+
+
+async def test_complaint_outlives_a_choice_that_was_made_before_it(station: Station) -> None:
+    person, message, paths = await sent(station, invited)
+    async with client_of(station.service) as client:
+        await client.put(f"/v1/messages{paths['preferences']}", json={"email": "nothing"})
+        await client.post(
+            "/mail/receipts",
+            json={"message_id": str(message), "outcome": "complained"},
+            headers={"X-Receipt-Token": "receipts-of-tests"},
+        )
+        await client.put(f"/v1/messages{paths['preferences']}", json={"email": "everything"})
+    assert await states_of(station, person, confirmed) == [("transactional", "dropped")]
 
 
 async def test_why_page_names_the_cause_and_no_person(station: Station) -> None:

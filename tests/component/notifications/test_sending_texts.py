@@ -11,6 +11,7 @@ from fastapi import Response
 from services.notifications.store import people
 from services.notifications.store.people import MARK_REPLY
 from shared.events import notifications
+from shared.web.sessions import Principal
 from tests.component.notifications.conftest import Outside, RelayHost, Station, stationed
 from tests.component.notifications.events import consent, reminder
 from tests.conftest import DatabaseFactory
@@ -250,6 +251,95 @@ async def test_start_takes_a_stop_back(station: Station) -> None:
     await deliver(station.service, reminder(person, uuid4()))
     await station.send("text")
     assert (await texts(station))[-1] == ("accepted", None)
+
+
+async def text_again(station: Station, person: UUID) -> tuple[Any, ...]:
+    """What becomes of one more text to the person."""
+    await deliver(station.service, reminder(person, uuid4()))
+    await station.send("text")
+    return (await texts(station))[-1]
+
+
+async def choose(station: Station, person: UUID, sms: str) -> dict[str, Any]:
+    """What holds for the person after choosing on the preference page."""
+    async with client_of(station.service, Principal(person_id=person)) as client:
+        answer = await client.put("/v1/messages/preferences", json={"sms": sms})
+    held: dict[str, Any] = answer.json()
+    return held
+
+
+@pytest.mark.parametrize("chosen_before", [False, True])
+async def test_stop_by_text_holds_until_start_whatever_is_chosen_on_a_page(
+    station: Station, chosen_before: bool
+) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    if chosen_before:
+        await choose(station, person, "off")
+    await incoming(station, "STOP")
+    held = await choose(station, person, "on")
+    assert (held["sms"], held["sms_stopped_by_text"]) == ("on", True)
+    assert await text_again(station, person) == ("dropped", "suppressed")
+    await deliver(station.service, consent(person, "sms", granted=True, reason="preference"))
+    assert await text_again(station, person) == ("dropped", "suppressed")
+    await incoming(station, "START")
+    assert await text_again(station, person) == ("accepted", None)
+    assert (await choose(station, person, "on"))["sms_stopped_by_text"] is False
+
+
+async def test_person_who_stopped_one_number_can_choose_texts_to_another(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    await incoming(station, "STOP")
+    station.outside.know(contact(person, phone="+13165550199"))
+    assert await text_again(station, person) == ("dropped", "suppressed")
+    await choose(station, person, "on")
+    assert await text_again(station, person) == ("accepted", None)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "text START from that phone to +15555550100"), ("es", "envía START desde ese teléfono al +15555550100")],
+)
+async def test_page_says_how_a_stop_by_text_is_taken_back(station: Station, language: str, said: str) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    path = f"/preferences?lang={language}"
+    async with client_of(station.service, Principal(person_id=person)) as client:
+        assert said not in (await client.get(path, headers={"Accept": "text/html"})).text
+        await incoming(station, "STOP")
+        assert said in (await client.get(path, headers={"Accept": "text/html"})).text
+        await incoming(station, "START")
+        assert said not in (await client.get(path, headers={"Accept": "text/html"})).text
+
+
+async def test_start_tells_signup_only_of_those_for_whom_something_was_lifted(station: Station) -> None:
+    """Two people share a number; one of them was texted there only after the other's STOP had been taken back."""
+    await at_hour(station, 10)
+    stopped = await remind(station)
+    await station.send("text")
+    await incoming(station, "STOP")
+    other = uuid4()
+    hashed = (await station.database.fetch("SELECT contact_hash FROM suppressions WHERE person_id IS NULL"))[0][0]
+    await station.database.execute(
+        "INSERT INTO contact_hashes (contact_hash, person_id, language, seen_at) VALUES ($1, $2, 'en', now())",
+        hashed, other,
+    )  # fmt: skip
+    await take_outbox(station.service)
+    await incoming(station, "START")
+    assert await take_outbox(station.service) == [
+        notifications.ContactRestored(person_id=stopped, channel="sms", reason="start")
+    ]
+
+
+async def test_start_from_a_number_that_is_nobodys_tells_signup_nothing(station: Station) -> None:
+    await incoming(station, "STOP")
+    await incoming(station, "START")
+    assert await take_outbox(station.service) == []
+    assert await station.database.fetch("SELECT count(*) FROM suppressions WHERE lifted_at IS NULL") == [(0,)]
 
 
 async def test_help_is_answered_and_small_talk_is_not(station: Station) -> None:
