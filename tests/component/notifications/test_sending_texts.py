@@ -16,6 +16,7 @@ from tests.component.notifications.conftest import Outside, RelayHost, Station, 
 from tests.component.notifications.events import consent, reminder
 from tests.conftest import DatabaseFactory
 from tests.harness import client_of, deliver, take_outbox
+from tests.unit.notifications.samples import contact
 
 PHONE = "+13165550123"
 
