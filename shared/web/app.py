@@ -369,7 +369,9 @@ def _origin(url: str) -> str:
 def client_address(request: Request) -> str:
     """The address to hold a rate against: the peer's, or the one that the trusted proxies report."""
     hops: int = request.app.state.settings.trusted_proxies
-    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    # A proxy may append a line of its own below the one that the client sent.
+    lines = ",".join(request.headers.getlist("x-forwarded-for"))
+    forwarded = [part.strip() for part in lines.split(",") if part.strip()]
     if hops and len(forwarded) >= hops:
         return forwarded[-hops]
     return request.client.host if request.client else "unknown"

@@ -23,6 +23,8 @@ UNAVAILABLE = _("We can't save anything at this moment. Nothing you typed was lo
 KEPT = _("What you typed is kept in this page. Wait a moment, then press the button.")
 UNSTORABLE = _("The text holds a character that can't be stored (a zero byte). Take it out and send it again.")
 TAKEN_OUT = _("What you typed is kept in this page, without that character. Press the button to send it.")
+SIGNED_OUT = _("Your session has ended, so nothing was saved yet.")
+SIGN_IN_FIRST = _("What you typed is kept in this page. Sign in in another tab, come back, then press the button.")
 FORM_FIELDS = 400
 BROKEN = _("Something went wrong on our side. Try again, and if it stays, tell us the reference below.")
 TITLES = {
@@ -40,6 +42,14 @@ TITLES = {
     500: _("Something went wrong"),
     503: _("One moment, please"),
 }
+
+
+class SignedOut(Exception):
+    """A form came from a page of this service without a session; at `sign_in` its sender gets one."""
+
+    def __init__(self, sign_in: str) -> None:
+        self.sign_in = sign_in
+        super().__init__("signed out")
 
 
 def wants_html(request: Request) -> bool:
@@ -84,10 +94,12 @@ def answer(
     fields: Mapping[str, Text] | None = None,
     headers: dict[str, str] | None = None,
     kept: Message | None = None,
+    sign_in: str | None = None,
 ) -> Response:
     """The error as a page or as problem+json, in the reader's language.
 
-    `kept` says what to do with a form that the page keeps, so that it can be sent again.
+    `kept` says what to do with a form that the page keeps, so that it can be sent again; `sign_in` is where to
+    sign in before.
     """
     language = pages.page_language(request)
     detail = pages.translate(message, language)
@@ -104,6 +116,7 @@ def answer(
         what_happened=detail,
         what_to_do=kept if kept and typed else _what_to_do(request, status),
         typed=typed,
+        sign_in=sign_in,
         send_again=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         correlation_id=structlog.contextvars.get_contextvars().get("correlation_id") or "",
     )
@@ -145,6 +158,12 @@ def install(app: FastAPI, pages: Pages) -> None:
         return answer(request, pages, error.status_code, f"http_{error.status_code}", message,
                       headers=dict(error.headers or {}))  # fmt: skip
 
+    async def signed_out(request: Request, error: Exception) -> Response:
+        assert isinstance(error, SignedOut)
+        if (sent := getattr(request.state, "sent", None)) is not None:
+            await sent.rest()
+        return answer(request, pages, 401, "signed_out", SIGNED_OUT, kept=SIGN_IN_FIRST, sign_in=error.sign_in)
+
     async def unstorable(request: Request, _error: Exception) -> Response:
         return answer(request, pages, 422, "unstorable", UNSTORABLE, kept=TAKEN_OUT)
 
@@ -159,6 +178,7 @@ def install(app: FastAPI, pages: Pages) -> None:
     app.add_exception_handler(Rejected, rejected)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(SignedOut, signed_out)
     # PostgreSQL's text and JSON hold every character but one; whoever sends it is told by the database's own word.
     for refusal in (CharacterNotInRepertoireError, UntranslatableCharacterError):
         app.add_exception_handler(refusal, unstorable)

@@ -2,7 +2,8 @@
 
 A browser holds the token in the cookie `hustings_session`; a program sends it as a bearer. A session lasts
 `SESSION_MINUTES` by the wall clock, not the business clock: moving the business clock must not sign people out.
-A browser whose token has run out is sent to signup, which renews it or asks for a sign-in.
+A browser whose token has run out is sent to signup, which renews it or asks for a sign-in; a form that it sent is kept
+in a page meanwhile.
 """
 
 import datetime as dt
@@ -16,7 +17,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from shared.errors import Forbidden
-from shared.web.problems import wants_html
+from shared.web.problems import SignedOut, wants_html
 
 COOKIE = "hustings_session"
 SESSION_MINUTES = 30
@@ -107,11 +108,14 @@ def require(*roles: str) -> Callable[[Request], Principal]:
 
 def _ask_to_sign_in(request: Request) -> None:
     if wants_html(request):
-        base = request.app.state.settings.public_url("signup")
+        refresh = f"{request.app.state.settings.public_url('signup')}/account/refresh"
+        # Only what a page of our own sent: to keep a foreign form would be to sign it for its author.
+        if request.method == "POST" and same_origin(request, request.app.state.public_url):
+            raise SignedOut(refresh)
         here = f"{request.app.state.public_url}{request.url.path}"
         if request.method == "GET" and request.url.query:
             here += f"?{request.url.query}"
-        raise HTTPException(303, headers={"Location": f"{base}/account/refresh?{urlencode({'next': here})}"})
+        raise HTTPException(303, headers={"Location": f"{refresh}?{urlencode({'next': here})}"})
     raise HTTPException(
         401, detail="Sign in first: this needs a session token.", headers={"WWW-Authenticate": "Bearer"}
     )

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,9 +13,11 @@ import pytest
 import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import Request
 
 from shared import log
 from shared.service import Service
+from shared.web.app import client_address
 from shared.web.sessions import COOKIE, SESSION_MINUTES, Principal, issue
 from tests.component.kernel.tinyservice.app import PERSON, SERVICE, Settings
 from tests.conftest import DatabaseFactory
@@ -252,11 +255,50 @@ async def test_browser_is_sent_to_sign_in_and_a_program_is_told(tiny: Service) -
     assert (program.status_code, path.status_code) == (401, 401)
 
 
+async def test_form_that_outlives_its_session_is_kept_while_its_sender_signs_in(tiny: Service) -> None:
+    typed = {"note": "two hours' work", "more": "c"}
+    async with client_of(tiny) as client:
+        kept = await client.post("/private?a=1", data=typed, headers={**HTML, "Origin": ORIGIN})
+        foreign = await client.post("/private?a=1", data=typed, headers={**HTML, "Origin": "http://evil.example"})
+        signed_in = await client.post("/private?a=1", data=typed, headers={**HTML, "Origin": ORIGIN,
+                                      "Cookie": f"{COOKIE}={session_token(SOMEBODY)}"})  # fmt: skip
+    assert (kept.status_code, kept.headers["content-type"]) == (401, "text/html; charset=utf-8")
+    assert "Your session has ended, so nothing was saved yet." in kept.text
+    assert '<form method="post" action="/private?a=1">' in kept.text
+    assert '<input type="hidden" name="note" value="two hours&#39; work">' in kept.text
+    assert 'href="http://signup.test/account/refresh" target="_blank"' in kept.text
+    # Another site's form is not offered for sending: that would be its author's wish, with the reader's session.
+    assert (foreign.status_code, "two hours" in foreign.text) == (303, False)
+    assert (signed_in.status_code, signed_in.json()) == (200, typed)
+
+
 @pytest.mark.parametrize("query", ["", "?lang=es&utm_source=flyer"])
 async def test_bare_address_leads_to_the_front_page_with_what_came_with_it(tiny: Service, query: str) -> None:
     async with client_of(tiny) as client:
         answer = await client.get(f"/{query}", headers=HTML)
     assert (answer.status_code, answer.headers["location"]) == (307, f"/private{query}")
+
+
+@pytest.mark.parametrize(
+    ("hops", "lines", "address"),
+    [
+        (0, ["203.0.113.9"], "10.0.0.1"),
+        (1, ["203.0.113.9"], "203.0.113.9"),
+        (1, ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+        (1, ["198.51.100.1", "203.0.113.9"], "203.0.113.9"),
+        (2, ["198.51.100.1, 203.0.113.9", "10.0.0.2"], "203.0.113.9"),
+        (2, ["203.0.113.9"], "10.0.0.1"),
+    ],
+)
+def test_client_address_is_what_the_trusted_proxies_report(hops: int, lines: list[str], address: str) -> None:
+    state = SimpleNamespace(settings=SimpleNamespace(trusted_proxies=hops))
+    scope = {
+        "type": "http",
+        "app": SimpleNamespace(state=state),
+        "client": ("10.0.0.1", 1),
+        "headers": [(b"x-forwarded-for", line.encode()) for line in lines],
+    }
+    assert client_address(Request(scope)) == address
 
 
 async def test_internal_interface_needs_a_credential_with_the_scope(tiny: Service) -> None:

@@ -84,6 +84,12 @@ async def private(principal: Annotated[Principal, Depends(signed_in)]) -> dict[s
     return {"person_id": str(principal.person_id)}
 
 
+@router.post("/private")
+async def store_private(request: Request, _principal: Annotated[Principal, Depends(signed_in)]) -> dict[str, str]:
+    """What somebody who is signed in typed."""
+    return {name: str(value) for name, value in (await request.form()).items()}
+
+
 @router.get("/staff", dependencies=[Depends(require("staff"))])
 @router.get("/v1/staff", dependencies=[Depends(require("staff"))])
 async def staff() -> dict[str, str]:
