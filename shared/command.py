@@ -5,7 +5,9 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import asyncpg
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from shared.db import TRANSIENT, Pool, create_pool
 from shared.errors import Rejected
@@ -38,9 +40,11 @@ def run_command(
     except ValidationError as invalid:
         names = ", ".join(f"{prefix}_{str(e['loc'][0]).upper()}" for e in invalid.errors(include_input=False))
         sys.exit(f"The settings are not complete; set {names}.")
+    except (RuntimeError, SettingsError) as unreadable:
+        sys.exit(str(unreadable))
     try:
         print("\n".join(asyncio.run(work(settings))))
     except (Rejected, ProgramError) as error:
         sys.exit(str(error))
-    except TRANSIENT as fault:
+    except (*TRANSIENT, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as fault:
         sys.exit(f"The database does not answer ({type(fault).__name__}); check {prefix}_DATABASE_URL.")
