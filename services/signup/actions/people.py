@@ -50,7 +50,9 @@ async def confirm(work: Work, token: str) -> Confirmed:
     first = not await store.has_applied(work.connection, await store.get_ids(work.connection, person_id))
     await store.mark_signup_applied(work.connection, signup["id"], work.now)
     await store.mark_confirmed(work.connection, person_id, work.now)
-    facts = merged(person, signup["facts"])
+    # What nobody has confirmed may be somebody else's word: it is not added to.
+    known = person["confirmed_at"] is not None or not first
+    facts = merged(person, signup["facts"]) if known else {name: signup["facts"][name] for name in store.FACTS}
     changed = await _set_facts(work, person, facts)
     roles = await store.insert_roles(work.connection, person_id, [signup["role"]], signup["id"], work.now)
     if first:

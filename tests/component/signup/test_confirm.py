@@ -92,6 +92,15 @@ async def test_two_pending_links_of_one_person_each_apply_their_own(
     assert await service.context.pool.fetchval("SELECT state FROM people") == "TX"
 
 
+async def test_what_was_never_confirmed_is_no_part_of_the_profile(service: Service, client: httpx.AsyncClient) -> None:
+    first = await post(client, phone="202-555-0143", birth_year=1970)
+    assert first.status_code == 202
+    signup_id = (await post(client)).json()["signup_id"]
+    await client.post("/v1/confirmations", json={"token": await link_token(service, signup_id)})
+    (row,) = await service.context.pool.fetch("SELECT phone, birth_year FROM people")
+    assert tuple(row) == (None, None)
+
+
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 async def test_altered_link_says_what_to_do(client: httpx.AsyncClient, accept: str) -> None:
     answer = await client.get("/confirm/AAAAAAAAAAAAAAAAAAAAAA", headers={"Accept": accept})
