@@ -178,8 +178,14 @@ def may_score(
 
 
 def weighted_score(criteria: Iterable[Criterion], scores: Mapping[str, int]) -> int:
-    """Hundredths of a point, from 100 to 500; exact, as the weights are percent that add up to 100."""
-    return sum(criterion.weight * scores[criterion.id] for criterion in criteria)
+    """Hundredths of a point, from 100 to 500; exact, as the weights are percent that add up to 100.
+
+    Scores given before the program's criteria changed count by the weights of those that are left, or, where none is,
+    all alike.
+    """
+    weights = {criterion.id: criterion.weight for criterion in criteria if criterion.id in scores}
+    weights = weights or dict.fromkeys(scores, 1)
+    return sum(weight * scores[name] for name, weight in weights.items()) * 100 // sum(weights.values())
 
 
 def cards_to_void(file: File, aliases: Aliases) -> tuple[tuple[Card, Refusal], ...]:

@@ -157,6 +157,13 @@ def test_weighted_score_follows_the_weights() -> None:
     assert review.weighted_score(CRITERIA, {"plan": 5, "path": 4, "vision": 3, "roots": 2}) == 375
 
 
+def test_weighted_score_outlives_a_change_of_criteria() -> None:
+    plan, path = ({c.id: c for c in CRITERIA}[name] for name in ("plan", "path"))
+    expected = (plan.weight * 5 + path.weight * 4) * 100 // (plan.weight + path.weight)
+    assert review.weighted_score(CRITERIA, {"plan": 5, "path": 4, "charm": 1}) == expected
+    assert review.weighted_score(CRITERIA, {"charm": 2, "wit": 5}) == 350
+
+
 def test_others_scores_show_only_after_ones_own() -> None:
     alone = file([card(STAFF)])
     assert review.visible_cards(OUTSIDER, alone, {}) == ()
