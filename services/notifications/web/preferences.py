@@ -184,7 +184,7 @@ def _form(request: Request, held: Preferences, action: str, *, saved: bool = Fal
         title=_("What would you like to get?"),
         intro=_("You can change this at any time. Links that you ask for, like the one to sign in, always come."),
         action=action,
-        hidden_values={},
+        hidden_values={"was_email": held.email, "was_sms": held.sms},
         form_fields=[
             FormField(
                 name="email",
@@ -218,7 +218,11 @@ def _form(request: Request, held: Preferences, action: str, *, saved: bool = Fal
     )
 
 
-def _choice_of(email: str, sms: str) -> Choice:
+def _choice_of(email: str, sms: str, was_email: str, was_sms: str) -> Choice:
+    """What was changed on the page: a radio left as it was shown, by the form's `was_` fields, says nothing.
+
+    What is shown may be another's word, where a number is shared, or one that a yes on its way takes back.
+    """
     errors: dict[str, Message] = {}
     if email not in ("everything", "taking_part", "nothing"):
         errors["email"] = _("Choose which e-mails you would like to get.")
@@ -226,7 +230,8 @@ def _choice_of(email: str, sms: str) -> Choice:
         errors["sms"] = _("Choose whether you would like to get texts.")
     if errors:
         raise Rejected("invalid", _("Choose one answer for each."), status=422, fields=errors)
-    return Choice.model_validate({"email": email, "sms": sms})
+    spoken = {"email": (email, was_email), "sms": (sms, was_sms)}
+    return Choice.model_validate({channel: chosen for channel, (chosen, shown) in spoken.items() if chosen != shown})
 
 
 @router.get("/preferences/{token}", summary="The preference page behind a mail's link")
@@ -239,13 +244,18 @@ async def preferences_page(request: Request, token: str) -> Response:
 
 @router.post("/preferences/{token}", summary="Save preferences by a mail's link")
 async def save_preferences(
-    request: Request, token: str, email: Annotated[str, Form()] = "", sms: Annotated[str, Form()] = ""
+    request: Request,
+    token: str,
+    email: Annotated[str, Form()] = "",
+    sms: Annotated[str, Form()] = "",
+    was_email: Annotated[str, Form()] = "",
+    was_sms: Annotated[str, Form()] = "",
 ) -> Response:
-    """Applied when this answers."""
+    """Applied when this answers; what is left as the page showed it stays as it is."""
     async with _workshop(request).begin(request.state.correlation_id) as work:
         subject = await _by_token(work, request, token)
         try:
-            choice = _choice_of(email, sms)
+            choice = _choice_of(email, sms, was_email, was_sms)
         except Rejected as no:
             held = await _held(work, *subject)
             return _form(request, held, request.url.path, errors=no.fields, status=422)
@@ -267,12 +277,14 @@ async def save_own_preferences(
     principal: Annotated[Principal, Depends(signed_in)],
     email: Annotated[str, Form()] = "",
     sms: Annotated[str, Form()] = "",
+    was_email: Annotated[str, Form()] = "",
+    was_sms: Annotated[str, Form()] = "",
 ) -> Response:
-    """Applied when this answers."""
+    """Applied when this answers; what is left as the page showed it stays as it is."""
     async with _workshop(request).begin(request.state.correlation_id) as work:
         subject = await _by_session(work, principal)
         try:
-            choice = _choice_of(email, sms)
+            choice = _choice_of(email, sms, was_email, was_sms)
         except Rejected as no:
             held = await _held(work, *subject)
             return _form(request, held, "/preferences", errors=no.fields, status=422)

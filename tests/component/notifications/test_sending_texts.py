@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,7 @@ from shared.web.sessions import Principal
 from tests.component.notifications.conftest import Outside, RelayHost, Station, stationed
 from tests.component.notifications.events import consent, reminder
 from tests.conftest import DatabaseFactory
-from tests.harness import client_of, deliver, take_outbox
+from tests.harness import CLUSTER, as_records, client_of, deliver, take_outbox
 from tests.unit.notifications.samples import contact
 
 PHONE = "+13165550123"
@@ -267,6 +268,61 @@ async def choose(station: Station, person: UUID, sms: str) -> dict[str, Any]:
         answer = await client.put("/v1/messages/preferences", json={"sms": sms})
     held: dict[str, Any] = answer.json()
     return held
+
+
+async def save_form(station: Station, person: UUID, page: str, **changed: str) -> None:
+    """Press Save on the preference page as it was shown, with these radios changed."""
+    radios = re.findall(r'name="(email|sms)"[^>]* value="(\w+)" checked', page)
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="(\w+)"', page)
+    assert [name for name, _value in radios] == ["email", "sms"]
+    async with client_of(station.service, Principal(person_id=person)) as client:
+        data = {**dict(radios), **dict(hidden), **changed}
+        answer = await client.post("/preferences", data=data, headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+
+
+async def page_of(station: Station, person: UUID) -> str:
+    async with client_of(station.service, Principal(person_id=person)) as client:
+        return (await client.get("/preferences", headers={"Accept": "text/html"})).text
+
+
+async def test_choice_about_mail_says_nothing_about_texts_that_another_on_the_number_stopped(station: Station) -> None:
+    await at_hour(station, 10)
+    one, other = await remind(station), await remind(station)
+    await station.send("text")
+    await choose(station, one, "off")
+    await take_outbox(station.service)
+    await save_form(station, other, await page_of(station, other), email="taking_part")
+    assert await take_outbox(station.service) == [
+        notifications.ContactSuppressed(person_id=other, channel="email", reason="preference")
+    ]
+    await choose(station, one, "on")
+    assert await text_again(station, other) == ("accepted", None)
+
+
+async def test_choice_about_mail_does_not_take_back_a_yes_to_texts_that_is_on_its_way(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    await choose(station, person, "off")
+    late = await as_records(station.service, [consent(person, "sms", granted=True, reason="preference")])
+    await save_form(station, person, await page_of(station, person), email="taking_part")
+    await take_outbox(station.service)
+    assert await station.service._inbox.take(late, cluster_id=CLUSTER) == 1
+    assert await take_outbox(station.service) == []
+    assert await text_again(station, person) == ("accepted", None)
+
+
+async def test_page_that_was_saved_as_it_was_shown_changes_nothing(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    page = await page_of(station, person)
+    await choose(station, person, "off")
+    await take_outbox(station.service)
+    await save_form(station, person, page)
+    assert await take_outbox(station.service) == []
+    assert await text_again(station, person) == ("dropped", "suppressed")
 
 
 @pytest.mark.parametrize("chosen_before", [False, True])
