@@ -49,17 +49,20 @@ async def restore(
     work: Work, *, channel: Channel, reason: Literal["start", "preference"], person_ids: Sequence[UUID],
     hashes: Sequence[bytes],
 ) -> bool:  # fmt: skip
-    """Take back what these people said; false when there was nothing. Bounces and complaints stay.
+    """Take back what these people said; whether any of them is reached again. Bounces and complaints stay.
 
-    So does a number's STOP, but for START. Signup is told of whom something was lifted for: a number's own rows are
-    nobody's in particular.
+    So does a number's STOP, but for START; and at START what somebody chose on a page, which keeps them off whoever
+    else is texted there. Signup is told of those for whom something was lifted and nothing of theirs is left: a
+    number's own rows are nobody's in particular.
     """
     lifted = await people.lift_suppressions(
         work.connection, channel, person_ids, hashes, said_at=work.now, by_text=reason == "start", now=work.now
     )
-    restored = sorted({person_id for person_id in lifted if person_id is not None})
+    held = await people.get_suppressions(work.connection, person_ids, [])
+    kept_off = {row["person_id"] for row in held if row["channel"] == channel}
+    restored = sorted({person_id for person_id in lifted if person_id is not None} - kept_off)
     work.emit(*(events.ContactRestored(person_id=person_id, channel=channel, reason=reason) for person_id in restored))
-    return bool(lifted)
+    return bool(lifted) and (not person_ids or not kept_off.issuperset(person_ids))
 
 
 async def heed_yes(work: Work, person_id: UUID, channel: Channel, said_at: dt.datetime) -> None:

@@ -35,12 +35,14 @@ SAY_AGAIN = """
     WHERE channel = $1 AND scope = $2 AND reason = $3 AND lifted_at IS NULL AND (person_id = $4 OR contact_hash = $5)
 """
 # What the person may take back: their own word, if it is older than what they say now ($4); never a bounce or a
-# complaint. A number's STOP ends by START ($6), which is said from the number too. Served as above.
+# complaint. START ($6) is said from a number, which others may share: it ends all that holds for the number itself,
+# and of its people's rows those that a STOP wrote. A number's STOP ends by START alone. Served as above.
 LIFT_SUPPRESSIONS = """
     UPDATE suppressions SET lifted_at = $5
     WHERE channel = $1 AND lifted_at IS NULL AND reason IN ('unsubscribed', 'stop', 'preference')
       AND coalesce(said_again_at, since) <= $4
-      AND (person_id = ANY($2::uuid[]) OR (contact_hash = ANY($3::bytea[]) AND (reason <> 'stop' OR $6)))
+      AND ((person_id = ANY($2::uuid[]) AND (reason = 'stop' OR NOT $6))
+           OR (contact_hash = ANY($3::bytea[]) AND (reason <> 'stop' OR $6)))
     RETURNING person_id
 """
 # Stops that held when somebody said yes, and were said again since. Served by suppressions_person_id_idx.
@@ -116,7 +118,7 @@ async def lift_suppressions(
 ) -> list[UUID | None]:  # fmt: skip
     """Take back what was said until `said_at`; whose each lifted row was, None for a contact's.
 
-    A number's STOP is lifted only `by_text`.
+    A number's STOP is lifted only `by_text`, which lifts of the people's rows no others than a STOP's.
     """
     await connection.execute(TAKE_LOCK, SUPPRESSION_LOCK)
     rows = await connection.fetch(LIFT_SUPPRESSIONS, channel, list(person_ids), list(hashes), said_at, now, by_text)

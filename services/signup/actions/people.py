@@ -142,9 +142,11 @@ async def restore(
     for state in await store.get_consent_states(work.connection, person["id"]):
         if (state["channel"], state["legal_body"]) != (channel, person["legal_body"]) or state["granted"]:
             continue
-        # START speaks for a number, which others may share, and a stop's end may have been overtaken: neither undoes
-        # what the person took back on their own page.
-        if state["page"] is not None and (reason == "start" or state["changed_at"] >= at):
+        # START speaks for a number, which others may share: it undoes what a STOP took and no choice on a page.
+        if reason == "start" and state["reason"] != "stop":
+            return False
+        # A stop's end may have been overtaken by what the person took back on their own page.
+        if state["page"] is not None and state["changed_at"] >= at:
             return False
         return await _grant(work, person, channel, "restored" if reason == "preference" else reason, None)
     return False

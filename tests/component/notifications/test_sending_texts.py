@@ -392,6 +392,45 @@ async def test_start_tells_signup_only_of_those_for_whom_something_was_lifted(st
     ]
 
 
+async def test_start_leaves_what_another_on_the_number_chose_on_their_own_page(station: Station) -> None:
+    await at_hour(station, 10)
+    chose, other = await remind(station), await remind(station)
+    await station.send("text")
+    await choose(station, chose, "off")
+    await take_outbox(station.service)
+    await incoming(station, "START")
+    assert await take_outbox(station.service) == []
+    assert await text_again(station, chose) == ("dropped", "suppressed")
+    assert await text_again(station, other) == ("accepted", None)
+
+
+async def test_start_after_stop_tells_signup_nothing_of_those_who_chose_no_texts_since(station: Station) -> None:
+    await at_hour(station, 10)
+    chose, other = await remind(station), await remind(station)
+    await station.send("text")
+    await incoming(station, "STOP")
+    await choose(station, chose, "off")
+    await take_outbox(station.service)
+    await incoming(station, "START")
+    assert await take_outbox(station.service) == [
+        notifications.ContactRestored(person_id=other, channel="sms", reason="start")
+    ]
+    assert await text_again(station, chose) == ("dropped", "suppressed")
+    assert await text_again(station, other) == ("accepted", None)
+
+
+async def test_start_promises_no_texts_to_the_one_who_chose_none_on_their_page(station: Station) -> None:
+    await at_hour(station, 10)
+    person = await remind(station)
+    await station.send("text")
+    await choose(station, person, "off")
+    await incoming(station, "START")
+    assert len(station.outside.texts) == 1
+    assert await text_again(station, person) == ("dropped", "suppressed")
+    await choose(station, person, "on")
+    assert await text_again(station, person) == ("accepted", None)
+
+
 async def test_start_from_a_number_that_is_nobodys_tells_signup_nothing(station: Station) -> None:
     await incoming(station, "STOP")
     await incoming(station, "START")

@@ -153,18 +153,36 @@ async def test_stop_taken_back_gives_the_consent_again_that_the_stop_took(
     service: Service, client: httpx.AsyncClient, reason: Any, channel: Any
 ) -> None:
     other = "email" if channel == "sms" else "sms"
+    stop: Any = "stop" if reason == "start" else "preference"
     person = await confirmed_person(service, client, phone="(512) 555-0100", consents=[{"channel": channel}])
     await take_outbox(service)
     await deliver(
         service,
-        n.ContactSuppressed(person_id=person, channel=channel, reason="preference"),
+        n.ContactSuppressed(person_id=person, channel=channel, reason=stop),
         n.ContactRestored(person_id=person, channel=other, reason=reason),
         n.ContactRestored(person_id=person, channel=channel, reason=reason),
         n.ContactRestored(person_id=person, channel=channel, reason=reason),
     )
     assert [(c.channel, c.granted, c.reason) for c in await take_outbox(service) if isinstance(c, ConsentChanged)] == [
-        (channel, False, "preference"), (channel, True, "start" if reason == "start" else "restored"),
+        (channel, False, stop), (channel, True, "start" if reason == "start" else "restored"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("stop", ["preference", "unsubscribed", "complaint"])
+async def test_start_gives_no_consent_again_that_no_stop_by_text_took(
+    service: Service, client: httpx.AsyncClient, stop: Any
+) -> None:
+    person = await confirmed_person(service, client, phone="(512) 555-0100", consents=[{"channel": "sms"}])
+    await take_outbox(service)
+    await deliver(
+        service,
+        n.ContactSuppressed(person_id=person, channel="sms", reason=stop),
+        n.ContactSuppressed(person_id=person, channel="sms", reason="stop"),
+        n.ContactRestored(person_id=person, channel="sms", reason="start"),
+    )
+    assert [(c.granted, c.reason) for c in await take_outbox(service) if isinstance(c, ConsentChanged)] == [
+        (False, stop)
+    ]
 
 
 async def say(service: Service, person: UUID, *, granted: bool) -> None:
