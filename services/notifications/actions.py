@@ -26,17 +26,16 @@ async def suppress(
 ) -> bool:
     """Stop a channel for these people and these contacts; false when it was stopped to that extent already.
 
-    Contacts are suppressed on their own, so that the stop outlives the person's erasure.
+    Contacts are suppressed on their own, so that the stop outlives the person's erasure. Signup is told each time: a
+    form may have given the consent again since, which lifts no stop.
     """
     told = False
     for person_id in person_ids:
-        fresh = await people.insert_suppression(
+        told |= await people.insert_suppression(
             work.connection, channel=channel, scope=scope, reason=reason, person_id=person_id, contact_hash=None,
             now=work.now,
         )  # fmt: skip
-        if fresh:
-            told = True
-            work.emit(events.ContactSuppressed(person_id=person_id, channel=channel, reason=reason))
+        work.emit(events.ContactSuppressed(person_id=person_id, channel=channel, reason=reason))
     for contact_hash in hashes:
         told |= await people.insert_suppression(
             work.connection, channel=channel, scope=scope, reason=reason, person_id=None, contact_hash=contact_hash,
@@ -68,17 +67,11 @@ async def restore(
 async def heed_yes(work: Work, person_id: UUID, channel: Channel, said_at: dt.datetime) -> None:
     """Somebody said yes to a channel on their own page, at signup: what they had stopped before comes again.
 
-    Signup has the consent already, so nothing is emitted; only where a stop was said again after the yes, which
-    signup was told of when it was first said, it is told once more.
+    Signup has the consent already, and was told of each stop when it was said, so nothing is emitted.
     """
     ids = list({person_id, (await resolve(work.connection, [person_id]))[person_id]})
     hashes = [contact_hash for each in ids for contact_hash in await hashes_of(work, each)]
     await people.lift_suppressions(work.connection, channel, ids, hashes, said_at=said_at, by_text=False, now=work.now)
-    reason = await people.find_said_again(work.connection, channel, ids, said_at)
-    if reason is not None:
-        work.emit(
-            events.ContactSuppressed.model_validate({"person_id": person_id, "channel": channel, "reason": reason})
-        )
 
 
 async def hashes_of(work: Work, person_id: UUID) -> list[bytes]:

@@ -45,12 +45,6 @@ LIFT_SUPPRESSIONS = """
            OR (contact_hash = ANY($3::bytea[]) AND (reason <> 'stop' OR $6)))
     RETURNING person_id
 """
-# Stops that held when somebody said yes, and were said again since. Served by suppressions_person_id_idx.
-FIND_SAID_AGAIN = """
-    SELECT reason FROM suppressions
-    WHERE channel = $1 AND person_id = ANY($2::uuid[]) AND lifted_at IS NULL AND since <= $3 AND said_again_at > $3
-    ORDER BY said_again_at DESC LIMIT 1
-"""
 MERGE_CONSENTS = """
     INSERT INTO consents (person_id, channel, granted, sequence)
     SELECT DISTINCT ON (person_id, channel) person_id, channel, granted, sequence
@@ -123,14 +117,6 @@ async def lift_suppressions(
     await connection.execute(TAKE_LOCK, SUPPRESSION_LOCK)
     rows = await connection.fetch(LIFT_SUPPRESSIONS, channel, list(person_ids), list(hashes), said_at, now, by_text)
     return [row["person_id"] for row in rows]
-
-
-async def find_said_again(
-    connection: Connection, channel: str, person_ids: Sequence[UUID], said_at: dt.datetime
-) -> str | None:
-    """The reason of a stop that held at `said_at` and was said again since; None without one."""
-    reason: str | None = await connection.fetchval(FIND_SAID_AGAIN, channel, list(person_ids), said_at)
-    return reason
 
 
 async def merge_consents(connection: Connection, rows: Iterable[tuple[UUID, str, bool, int]]) -> None:

@@ -111,7 +111,7 @@ async def unsubscribe_page(request: Request, token: str) -> Response:
 
 @router.post("/unsubscribe/{token}", summary="Unsubscribe (RFC 8058 one-click, or the page's button)")
 async def unsubscribe(request: Request, token: str) -> Response:
-    """Applied when this answers. Repeating it changes nothing."""
+    """Applied when this answers. Repeating it stops nothing more."""
     delivery = await _unsubscribe(request, token)
     message_id = _message_id(request, "unsubscribe", token)
     return _pages(request).response(

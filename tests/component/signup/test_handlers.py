@@ -129,6 +129,20 @@ async def test_completed_call_moves_the_stage_and_an_older_step_does_not(
     assert await service.context.pool.fetchval("SELECT stage FROM people") == "filed"
 
 
+async def test_stop_said_again_withdraws_what_a_form_gave_in_between_and_nothing_twice(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    person = await confirmed_person(service, client, consents=[{"channel": "email"}])
+    await take_outbox(service)
+    stop = n.ContactSuppressed(person_id=person, channel="email", reason="unsubscribed")
+    await deliver(service, stop, stop)
+    assert await confirmed_person(service, client, consents=[{"channel": "email"}]) == person
+    await deliver(service, stop, stop)
+    assert [(c.granted, c.reason) for c in await take_outbox(service) if isinstance(c, ConsentChanged)] == [
+        (False, "unsubscribed"), (True, "form"), (False, "unsubscribed"),
+    ]  # fmt: skip
+
+
 RESTORED = [(reason, channel) for reason in ("start", "preference") for channel in ("sms", "email")]
 
 
